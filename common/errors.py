@@ -1,0 +1,321 @@
+"""The whole exception tree of Sluice. Each class carries a stable `code`, an HTTP `status` and a `title`.
+
+SluiceError                        anything we raise on purpose
+├── SettingsError                  the environment does not describe a runnable service
+├── RequestError                   the client must change the request (4xx)
+│   ├── InvalidRequest             a field, header or parameter is malformed
+│   │   ├── InvalidFilename        the name is empty, too long, or holds separators or control characters
+│   │   ├── InvalidDigest          a digest is malformed, or none of its algorithms is known
+│   │   ├── MetadataTooLarge       metadata, tags or description are over their limit
+│   │   ├── ChunkSizeRefused       the asked chunk size is outside the advertised limits
+│   │   ├── ChunkOutOfRange        the upload has no chunk with this index
+│   │   ├── ChunkLength            the body is not exactly as long as the chunk
+│   │   ├── DigestMismatch         the bytes are not those that the digest describes
+│   │   └── IdempotencyKeyReused   the same Idempotency-Key came with another request
+│   ├── BodyIncomplete             the connection ended in the middle of the body
+│   ├── BodyTimeout                the body stalled or came slower than the minimum rate
+│   ├── BodyTooLarge               the body is longer than this request may be
+│   ├── FileTooLarge               the declared size is over the limit
+│   ├── ExtensionNotAllowed        this service does not take files with this extension
+│   ├── RangeNotSatisfiable        the asked byte range lies outside the file
+│   ├── NotFound                   no such route
+│   │   ├── UploadNotFound         no such upload of this tenant
+│   │   ├── JobNotFound            no such job of this tenant
+│   │   └── FileNotFound           no such file of this tenant
+│   ├── MethodNotAllowed           the route exists, the method does not
+│   └── Conflict                   right request, wrong moment
+│       ├── ChunkConflict          the chunk is stored already, with other bytes
+│       ├── ChunksMissing          finalize came before all chunks
+│       ├── UploadNotOpen          the upload takes no chunks any more
+│       └── UploadFinalized        a finalized upload cannot be aborted
+├── Unavailable                    not now; the same request may work later (503, Retry-After)
+│   ├── ChunkBusy                  another connection is writing this very chunk
+│   ├── DatabaseUnavailable        the database is away or too slow
+│   ├── StorageUnavailable         the storage failed to read or write
+│   └── ShuttingDown               this replica is draining
+├── InsufficientStorage            no space left for the declared size or for these bytes (507)
+├── Internal                       a bug; the request id finds the log line (500)
+└── JobError                       how a job ends without success; `code` is shown on the job
+    ├── ChunksDamaged              read-back differs from the receipts; the named chunks must be sent again
+    ├── FileDigestMismatch         all chunks are as received, but the whole is not what the client declared
+    ├── TypeRefused                the content is of a type that this service does not take
+    ├── UploadGone                 the bytes of the upload are not in the storage any more
+    ├── JobTimeout                 one attempt took too long
+    ├── LeaseLost                  another worker may run this job now
+    ├── JobCancelled               somebody cancelled it
+    └── AttemptsExhausted          every attempt failed; a dead letter until it is re-driven
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class SluiceError(Exception):
+    """Base of everything raised on purpose.
+
+    `detail` says what to do; `extras` are further members of the problem document; `retry_after` is in seconds.
+    """
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Error"
+
+    def __init__(self, detail: str, *, retry_after: int | None = None, **extras: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+        self.extras = extras
+
+
+class SettingsError(SluiceError):
+    code = "settings"
+    title = "The settings do not describe a runnable service"
+
+
+# --- the client must change the request ---------------------------------------------------------------------
+
+
+class RequestError(SluiceError):
+    code = "request_error"
+    status = 400
+    title = "The request cannot be served"
+
+
+class InvalidRequest(RequestError):
+    code = "invalid_request"
+    status = 422
+    title = "The request is not valid"
+
+
+class InvalidFilename(InvalidRequest):
+    code = "invalid_filename"
+    title = "The file name is not acceptable"
+
+
+class InvalidDigest(InvalidRequest):
+    code = "invalid_digest"
+    title = "The digest is not understood"
+
+
+class MetadataTooLarge(InvalidRequest):
+    code = "metadata_too_large"
+    title = "Too much metadata"
+
+
+class ChunkSizeRefused(InvalidRequest):
+    code = "chunk_size"
+    title = "The chunk size is outside the limits"
+
+
+class ChunkOutOfRange(InvalidRequest):
+    code = "chunk_out_of_range"
+    title = "The upload has no such chunk"
+
+
+class ChunkLength(InvalidRequest):
+    code = "chunk_length"
+    title = "The body is not as long as the chunk"
+
+
+class DigestMismatch(InvalidRequest):
+    code = "digest_mismatch"
+    title = "The bytes do not match the digest"
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    code = "idempotency_key_reused"
+    title = "The Idempotency-Key belongs to another request"
+
+
+class BodyIncomplete(RequestError):
+    code = "body_incomplete"
+    title = "The body ended early"
+
+
+class BodyTimeout(RequestError):
+    code = "body_timeout"
+    status = 408
+    title = "The body came too slowly"
+
+
+class BodyTooLarge(RequestError):
+    code = "body_too_large"
+    status = 413
+    title = "The body is too large"
+
+
+class FileTooLarge(RequestError):
+    code = "file_too_large"
+    status = 413
+    title = "The file is too large"
+
+
+class ExtensionNotAllowed(RequestError):
+    code = "extension_not_allowed"
+    status = 415
+    title = "Files with this extension are not taken"
+
+
+class RangeNotSatisfiable(RequestError):
+    code = "range_not_satisfiable"
+    status = 416
+    title = "The range lies outside the file"
+
+
+class NotFound(RequestError):
+    code = "not_found"
+    status = 404
+    title = "Not found"
+
+
+class UploadNotFound(NotFound):
+    code = "upload_not_found"
+    title = "No such upload"
+
+
+class JobNotFound(NotFound):
+    code = "job_not_found"
+    title = "No such job"
+
+
+class FileNotFound(NotFound):
+    code = "file_not_found"
+    title = "No such file"
+
+
+class MethodNotAllowed(RequestError):
+    code = "method_not_allowed"
+    status = 405
+    title = "This method is not allowed here"
+
+
+class Conflict(RequestError):
+    code = "conflict"
+    status = 409
+    title = "The state does not allow this"
+
+
+class ChunkConflict(Conflict):
+    code = "chunk_conflict"
+    title = "The chunk is stored already, with other bytes"
+
+
+class ChunksMissing(Conflict):
+    code = "chunks_missing"
+    title = "Chunks are missing"
+
+
+class UploadNotOpen(Conflict):
+    code = "upload_not_open"
+    title = "The upload is not open"
+
+
+class UploadFinalized(Conflict):
+    code = "upload_finalized"
+    title = "The upload is finalized"
+
+
+# --- not now ------------------------------------------------------------------------------------------------
+
+
+class Unavailable(SluiceError):
+    code = "unavailable"
+    status = 503
+    title = "Not available right now"
+
+    def __init__(self, detail: str, *, retry_after: int | None = 2, **extras: Any) -> None:
+        super().__init__(detail, retry_after=retry_after, **extras)
+
+
+class ChunkBusy(Unavailable):
+    code = "chunk_busy"
+    title = "Another connection is writing this chunk"
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "database_unavailable"
+    title = "The database is not available"
+
+
+class StorageUnavailable(Unavailable):
+    code = "storage_unavailable"
+    title = "The storage is not available"
+
+
+class ShuttingDown(Unavailable):
+    code = "shutting_down"
+    title = "This server is shutting down"
+
+
+class InsufficientStorage(SluiceError):
+    code = "insufficient_storage"
+    status = 507
+    title = "Not enough space"
+
+
+class Internal(SluiceError):
+    code = "internal_error"
+    status = 500
+    title = "Internal error"
+
+
+# --- how a job ends without success -------------------------------------------------------------------------
+
+
+class JobError(SluiceError):
+    code = "job_error"
+    title = "The job did not succeed"
+
+
+class ChunksDamaged(JobError):
+    """`extras["chunks"]` holds the indexes whose receipts are put away; the client sends those again."""
+
+    code = "chunks_damaged"
+    title = "Stored chunks differ from what was received"
+
+
+class FileDigestMismatch(JobError):
+    code = "file_digest_mismatch"
+    title = "The file is not what the client declared"
+
+
+class TypeRefused(JobError):
+    code = "type_refused"
+    title = "The content is of a type that is not taken"
+
+
+class UploadGone(JobError):
+    code = "upload_gone"
+    title = "The bytes of the upload are gone"
+
+
+class JobTimeout(JobError):
+    code = "job_timeout"
+    title = "The attempt took too long"
+
+
+class LeaseLost(JobError):
+    code = "lease_lost"
+    title = "Another worker may run this job now"
+
+
+class JobCancelled(JobError):
+    code = "cancelled"
+    title = "The job was cancelled"
+
+
+class AttemptsExhausted(JobError):
+    code = "attempts_exhausted"
+    title = "Every attempt failed"
+
+
+def all_errors() -> list[type[SluiceError]]:
+    """Every class of the tree, in the order of definition: for docs, metrics and tests."""
+    found: list[type[SluiceError]] = []
+    waiting: list[type[SluiceError]] = [SluiceError]
+    while waiting:
+        cls = waiting.pop(0)
+        found.append(cls)
+        waiting.extend(cls.__subclasses__())
+    return found

@@ -1,0 +1,255 @@
+"""Settings: frozen groups read from `SLUICE_*` variables. Built by callers with `load_settings`; no instance here.
+
+Every field has a description: `docs/settings.md` is generated from this module and a test holds the two together.
+A name that no group knows is an error, so a typing mistake cannot silently mean "the default".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from common.chunking import GIB, MAX_CHUNKS, MIB
+from common.errors import SettingsError
+from common.quantities import Names, Seconds, Size
+
+PREFIX = "SLUICE_"
+# Variables of the command line client and of the supervisor; the service does not read them.
+FOREIGN = frozenset({"SLUICE_URL", "SLUICE_STATE_DIR"})
+
+
+class Group(BaseSettings):
+    """Base of all groups: frozen, prefix `SLUICE_`, values only from what the caller passes."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_prefix=PREFIX)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)  # load_settings has merged environment and file already
+
+
+class DatabaseSettings(Group):
+    database_url: str = Field(
+        "sqlite:///data/sluice.db", description="`sqlite:///path` or `postgresql://user:password@host/name`."
+    )
+    database_pool_size: int = Field(5, ge=1, le=100, description="Connections that one process keeps.")
+    database_timeout: Seconds = Field(
+        1.5, gt=0, le=60, description="Longest wait for a connection, a lock or a statement before 503."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_scheme(cls, url: str) -> str:
+        if not url.startswith(("sqlite:///", "postgresql://")):
+            raise ValueError("must start with sqlite:/// or postgresql://")
+        return url
+
+
+class RedisSettings(Group):
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="`redis://`, `rediss://` or `unix:///path?db=0`; the doorbell.",
+    )
+    redis_timeout: Seconds = Field(
+        1.0, gt=0, le=10, description="Budget for ringing the bell; after it the sweep rings."
+    )
+    redis_queue_prefix: str = Field(
+        "sluice", min_length=1, max_length=64, description="Prefix of queue names and keys in Redis."
+    )
+
+
+class StorageSettings(Group):
+    storage_url: str = Field(
+        "file://data/storage",
+        description="Where bytes live: `file:///absolute/path` or `file://relative/path`.",
+    )
+    durability: Literal["chunk", "finalize", "none"] = Field(
+        "chunk",
+        description="When bytes are made safe against power loss: at every chunk, at finalize, or never.",
+    )
+    verify: Literal["read", "receipts"] = Field(
+        "read",
+        description="`read`: seal reads all bytes back; `receipts`: trust the combined CRCs of the chunks.",
+    )
+    min_free_bytes: Size = Field(64 * MIB, ge=0, description="Space that must stay free; below it writes answer 507.")
+    storage_threads: int = Field(8, ge=2, le=128, description="Threads of one process for blocking file calls.")
+    chunk_lock_wait: Seconds = Field(
+        10, ge=0, le=300, description="How long a second writer of the same chunk waits for the first."
+    )
+
+    @field_validator("storage_url")
+    @classmethod
+    def _known_scheme(cls, url: str) -> str:
+        if not url.startswith("file://") or url == "file://":
+            raise ValueError("must start with file://")
+        return url
+
+
+class LimitsSettings(Group):
+    max_file_size: Size = Field(5 * 1024 * GIB, ge=0, description="Largest file in bytes.")
+    chunk_size_min: Size = Field(1, ge=1, description="Smallest chunk size that a client may ask for.")
+    chunk_size_max: Size = Field(1 * GIB, ge=MIB, description="Largest chunk size that a client may ask for.")
+    max_chunks: int = Field(MAX_CHUNKS, ge=1, le=MAX_CHUNKS, description="Most chunks of one upload.")
+    max_metadata_bytes: Size = Field(
+        16 * 1024,
+        ge=0,
+        description="Largest `metadata` as JSON text; the same bound holds for all tags together.",
+    )
+    max_tags: int = Field(50, ge=0, le=1000, description="Most tags of one file.")
+    max_form_files: int = Field(100, ge=1, le=10_000, description="Most files in one multipart request.")
+    allowed_extensions: Names = Field(
+        (), description="Comma-separated extensions that are taken, as in `csv,pdf,png`; empty: all."
+    )
+    upload_ttl: Seconds = Field(24 * 3600, gt=0, description="An upload without new bytes for this long expires.")
+    retention: Seconds = Field(
+        7 * 24 * 3600,
+        gt=0,
+        description="How long ended uploads and jobs stay visible before their rows are removed.",
+    )
+
+
+class HttpSettings(Group):
+    body_idle_timeout: Seconds = Field(30, gt=0, description="A body without a byte for this long ends the request.")
+    body_min_rate: Size = Field(1024, ge=0, description="Bytes per second, over 30 s, below which a body is ended.")
+    header_timeout: Seconds = Field(30, gt=0, description="A request head must be complete after this long.")
+    max_json_body: Size = Field(1 * MIB, ge=1024, description="Largest JSON request body.")
+    intake_buffer: Size = Field(1 * MIB, ge=64 * 1024, description="Bytes gathered before one write to the storage.")
+    intake_memory: Size = Field(
+        64 * MIB,
+        ge=MIB,
+        description="Bytes that all bodies of one process may hold; above half of it writes shrink.",
+    )
+    max_wait: Seconds = Field(60, ge=0, le=600, description="Longest `wait` of a job poll.")
+    drain_seconds: Seconds = Field(25, ge=0, description="After SIGTERM, requests in flight may take this long.")
+    max_connections: int = Field(4096, ge=1, description="Connections of one process; above it 503.")
+
+
+class WorkerSettings(Group):
+    worker_queues: Names = Field(("finalize", "metadata"), description="Job kinds that this worker runs.")
+    worker_slots: int = Field(8, ge=1, le=1000, description="Jobs of one kind that one worker runs at once.")
+    worker_drain_seconds: Seconds = Field(
+        30,
+        ge=0,
+        description="After SIGTERM, running jobs may take this long; then they go back to the queue.",
+    )
+    lease_seconds: Seconds = Field(15, gt=0, description="A job whose worker is silent for this long may be taken.")
+    heartbeat_seconds: Seconds = Field(5, gt=0, description="How often a worker renews its leases.")
+    sweep_seconds: Seconds = Field(5, gt=0, description="How often the sweep looks for what was left behind.")
+    max_attempts: int = Field(10, ge=1, le=1000, description="Attempts before a job fails as `attempts_exhausted`.")
+    job_timeout: Seconds = Field(300, gt=0, description="Base time for one attempt; large files get more.")
+    job_min_rate: Size = Field(
+        10 * MIB,
+        ge=1,
+        description="Bytes per second that an attempt is expected to reach; adds to `job_timeout`.",
+    )
+    poll_delay: Seconds = Field(0.05, gt=0, le=5, description="How often a worker looks at the bell.")
+    batch_size: int = Field(100, ge=1, le=1000, description="Most metadata results in one transaction.")
+    batch_seconds: Seconds = Field(0.05, ge=0, le=5, description="Longest wait of a metadata result for its batch.")
+    health_host: str = Field("127.0.0.1", description="Address of the worker's health port.")
+    health_port: int = Field(8001, ge=0, le=65535, description="Health port of a worker; 0: any free port.")
+    health_port_file: str = Field("", description="The worker writes the real number of its health port here.")
+
+
+class LogSettings(Group):
+    log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for people.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All groups together. Immutable; passed on from the entry points."""
+
+    database: DatabaseSettings
+    redis: RedisSettings
+    storage: StorageSettings
+    limits: LimitsSettings
+    http: HttpSettings
+    worker: WorkerSettings
+    logs: LogSettings
+
+
+GROUPS: dict[str, type[Group]] = {
+    "database": DatabaseSettings,
+    "redis": RedisSettings,
+    "storage": StorageSettings,
+    "limits": LimitsSettings,
+    "http": HttpSettings,
+    "worker": WorkerSettings,
+    "logs": LogSettings,
+}
+
+
+def variable_names() -> list[str]:
+    """Every environment variable that the service reads, in the order of the groups."""
+    return [PREFIX + field.upper() for group in GROUPS.values() for field in group.model_fields]
+
+
+def load_settings(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment; where `env_file` is given, its lines stand behind the environment's.
+
+    Raises SettingsError that names every problem: values out of range, unknown `SLUICE_*` names, an absent file.
+    """
+    values = _merged(env_file, os.environ if environ is None else environ)
+    problems = _unknown(values)
+    groups: dict[str, Any] = {}
+    for name, group in GROUPS.items():
+        given = {
+            field: values[PREFIX + field.upper()] for field in group.model_fields if PREFIX + field.upper() in values
+        }
+        try:
+            groups[name] = group.model_validate(given)
+        except ValidationError as error:
+            problems += [f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors()]
+    if not problems:
+        problems = _cross_checks(Settings(**groups))
+    if problems:
+        raise SettingsError("; ".join(problems), problems=problems)
+    return Settings(**groups)
+
+
+def _merged(env_file: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    if env_file is not None:
+        if not env_file.is_file():
+            raise SettingsError(f"{env_file}: no such file.", problems=[f"{env_file}: no such file"])
+        values |= {name: value or "" for name, value in dotenv_values(env_file).items()}
+    values |= environ
+    return {name.upper(): value for name, value in values.items() if name.upper().startswith(PREFIX)}
+
+
+def _unknown(names: Iterable[str]) -> list[str]:
+    known = variable_names()
+    problems = []
+    for name in sorted(set(names) - set(known) - FOREIGN):
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "see docs/settings.md"
+        problems.append(f"{name}: unknown setting; {hint}")
+    return problems
+
+
+def _cross_checks(settings: Settings) -> list[str]:
+    problems = []
+    if settings.worker.heartbeat_seconds * 2 > settings.worker.lease_seconds:
+        problems.append("SLUICE_HEARTBEAT_SECONDS: must be at most half of SLUICE_LEASE_SECONDS")
+    if settings.limits.chunk_size_min > settings.limits.chunk_size_max:
+        problems.append("SLUICE_CHUNK_SIZE_MIN: must not be above SLUICE_CHUNK_SIZE_MAX")
+    unknown = set(settings.worker.worker_queues) - {"finalize", "metadata"}
+    if unknown or not settings.worker.worker_queues:
+        problems.append("SLUICE_WORKER_QUEUES: one or both of finalize,metadata")
+    return problems
