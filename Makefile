@@ -1,0 +1,107 @@
+# The one door to the repository. Each target installs what it needs into .venv first; a second run is instant.
+# `make help` lists the targets; pre-commit and .ci/run call the same ones.
+
+# The interpreter that makes .venv. Empty: the first one that is Python 3.11 or newer and can make a venv.
+PYTHON ?=
+# More arguments for the command behind a target: make test ARGS="-k torn"; make up ARGS="--port 9000".
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+CANDIDATES := $(PYTHON) $(if $(PYTHON),,python3 python3.13 python3.12 python3.11 /usr/bin/python3)
+RUNTIME := $(VENV)/.installed-runtime
+DEV := $(VENV)/.installed-dev
+LOCKER := $(VENV)/.installed-lock
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --progress-bar off
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+# Paths and tables are written as UTF-8 also where the locale says otherwise or nothing.
+export PYTHONUTF8 := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export PIP_ROOT_USER_ACTION := ignore
+unexport PYTHONHOME PYTHONPATH
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: install
+install: $(RUNTIME)  ## .venv with the runtime lock and the `sluice` command in .venv/bin
+
+.PHONY: demo
+demo: $(RUNTIME)  ## the main job on real input, in a temporary folder; exit 0 only if every comparison held
+	@$(BIN)/python -m cli.demo $(ARGS)
+
+.PHONY: up
+up: $(RUNTIME)  ## the embedded stack in the foreground until Ctrl-C, data under ./data
+	@$(BIN)/sluice up $(ARGS)
+
+.PHONY: migrate
+migrate: $(RUNTIME)  ## bring the database of SLUICE_DATABASE_URL to the newest schema
+	@$(BIN)/sluice migrate $(ARGS)
+
+.PHONY: test
+test: $(DEV)  ## the whole suite; ARGS="-k words" for a part of it
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(DEV)  ## ruff rules, formatting, import contracts; changes nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+.PHONY: typecheck
+typecheck: $(DEV)  ## mypy --strict over code and tests
+	@$(BIN)/mypy $(ARGS)
+
+.PHONY: format
+format: $(DEV)  ## rewrite what ruff can put right
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(LOCKER)  ## write requirements/*.txt anew from pyproject.toml; ARGS=--upgrade for newer versions
+	$(UV_COMPILE) $(ARGS) --extra embedded --group build pyproject.toml -o requirements/runtime.txt
+	$(UV_COMPILE) $(ARGS) --extra embedded --group build --group dev -c requirements/runtime.txt \
+		pyproject.toml -o requirements/dev.txt
+
+.PHONY: clean
+clean:  ## remove .venv, caches and build output; ./data stays
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than the lock it stands for, or the lock is installed again. The project itself is
+# editable: its code needs no second install, its metadata (entry points) does, hence pyproject.toml.
+$(RUNTIME): requirements/runtime.txt pyproject.toml | $(BIN)/python
+	@echo "Installing requirements/runtime.txt into $(VENV) (a minute where something has to be compiled)"
+	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt
+	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The dev lock holds everything of the runtime lock, in the same versions: one pass serves both.
+$(DEV): requirements/dev.txt requirements/runtime.txt pyproject.toml | $(BIN)/python
+	@echo "Installing requirements/dev.txt into $(VENV) (a minute where something has to be compiled)"
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
+	@touch $(RUNTIME) $@
+
+$(LOCKER): requirements/lock.txt | $(BIN)/python
+	@$(PIP_INSTALL) --require-hashes -r requirements/lock.txt
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(CANDIDATES); do \
+		if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "Making $(VENV) with $$("$$python" -c 'import sys; print(sys.executable, sys.version.split()[0])')"; \
+			"$$python" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }; \
+			exit 0; \
+		fi; \
+	done; \
+	echo "No Python 3.11 or newer that can make a venv among: $(CANDIDATES)" >&2; \
+	echo "Install one (Debian and Ubuntu: python3 and python3-venv) or name it: make install PYTHON=/path/to/python" >&2; \
+	exit 1

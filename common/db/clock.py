@@ -1,0 +1,59 @@
+"""Time in SQL: one column type and one expression, the same on SQLite and PostgreSQL.
+
+Leases and due times are judged by the clock of the database, so that workers with skewed clocks agree.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant in UTC with microseconds. `timestamptz` on PostgreSQL, sortable text on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive datetime: every instant needs a time zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class db_now(FunctionElement[datetime]):  # noqa: N801 - reads like SQL
+    """The database's current time plus `offset` seconds."""
+
+    type = UtcDateTime()
+    inherit_cache = False  # the offset is part of the text
+
+    def __init__(self, offset: float = 0.0) -> None:
+        super().__init__()
+        self.offset = float(offset)
+
+
+@compiles(db_now, "postgresql")
+def _postgresql(element: db_now, compiler: SQLCompiler, **_: Any) -> str:
+    del compiler
+    # clock_timestamp, not now(): a transaction that waited for a lock must not judge by the time it began
+    return f"(clock_timestamp() + make_interval(secs => {element.offset:.6f}))"
+
+
+@compiles(db_now, "sqlite")
+def _sqlite(element: db_now, compiler: SQLCompiler, **_: Any) -> str:
+    del compiler
+    # The same text form in which SQLAlchemy stores a DateTime, so that plain comparison orders instants.
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.offset:+.3f} seconds')"

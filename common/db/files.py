@@ -1,0 +1,120 @@
+"""Statements on files: publish, read, list by keyset, change what may change, delete in two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, bindparam, delete, insert, select, update
+
+from common.db.models import File, FileTag
+from common.db.paging import Cursor, Page, newest_first
+from common.db.statements import Statements
+from common.states import FileState
+
+
+@dataclass(frozen=True, slots=True)
+class FileFilter:
+    """What `GET /v1/files` may ask for. A tag with value None asks for the key alone."""
+
+    filename: str | None = None
+    content_type: str | None = None
+    tag: tuple[str, str | None] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+class Files(Statements):
+    """Callers see files in state `ready` only. Methods without a tenant serve the worker and the sweep."""
+
+    async def insert(self, file: File) -> None:
+        self._session.add(file)
+        await self._session.flush()
+        await self._insert_tags(file, file.tags)
+
+    async def get(self, tenant: str, file_id: str) -> File | None:
+        query = select(File).where(File.tenant == tenant, File.id == file_id, File.state == FileState.READY)
+        found: File | None = await self._session.scalar(query)
+        return found
+
+    async def page(self, tenant: str, wanted: FileFilter, cursor: str | None, limit: int) -> Page[File]:
+        query = select(File).where(File.tenant == tenant, File.state == FileState.READY)
+        if wanted.filename is not None:
+            query = query.where(File.filename == wanted.filename)
+        if wanted.content_type is not None:
+            query = query.where(File.content_type == wanted.content_type)
+        # The position is compared on the table whose index drives the query, so that a page stays one index range.
+        position = FileTag if wanted.tag is not None else File
+        if wanted.tag is not None:
+            query = _by_tag(query, tenant, wanted.tag)
+        if wanted.created_after is not None:
+            query = query.where(position.created_at > wanted.created_after)
+        if wanted.created_before is not None:
+            query = query.where(position.created_at < wanted.created_before)
+        row_id = FileTag.file_id if wanted.tag is not None else File.id
+        at = Cursor.decode(cursor) if cursor else None
+        rows = list(await self._session.scalars(newest_first(query, position.created_at, row_id, at, limit)))
+        following = Cursor(rows[limit - 1].created_at, rows[limit - 1].id).encode() if len(rows) > limit else None
+        return Page(rows[:limit], following)
+
+    async def change(self, tenant: str, file_id: str, values: Mapping[str, Any]) -> File | None:
+        """Set description, tags or meta; returns the file as it is now."""
+        statement = update(File).where(File.tenant == tenant, File.id == file_id, File.state == FileState.READY)
+        if not values:
+            return await self.get(tenant, file_id)
+        rows = await self._returned(statement.values(**values).returning(File))
+        if not rows:
+            return None
+        file: File = rows[0]
+        if "tags" in values:
+            await self._session.execute(delete(FileTag).where(FileTag.file_id == file_id))
+            await self._insert_tags(file, values["tags"])
+        return file
+
+    async def start_delete(self, tenant: str, file_id: str) -> bool:
+        """ready -> deleting: from now on nobody sees the file; the bytes go next, then `remove`."""
+        statement = update(File).where(File.tenant == tenant, File.id == file_id, File.state == FileState.READY)
+        return await self._changed(statement.values(state=FileState.DELETING)) == 1
+
+    async def remove(self, file_id: str) -> None:
+        """The row, after its bytes are gone."""
+        await self._session.execute(delete(FileTag).where(FileTag.file_id == file_id))
+        await self._changed(delete(File).where(File.id == file_id, File.state == FileState.DELETING))
+
+    # --- for the worker and the sweep: all tenants ----------------------------------------------------------
+
+    async def deleting(self, limit: int) -> Sequence[File]:
+        query = select(File).where(File.state == FileState.DELETING).limit(limit)
+        return (await self._session.scalars(query)).all()
+
+    async def set_attributes(self, found: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """(file id, attributes) of many files in one statement; the detected type gets its own column."""
+        rows = [
+            {"row": file_id, "found": dict(attributes), "detected": attributes.get("detected_type")}
+            for file_id, attributes in found
+        ]
+        if rows:
+            table = File.__table__
+            statement = (
+                update(table)  # type: ignore[arg-type]
+                .where(table.c.id == bindparam("row"))
+                .values(attributes=bindparam("found"), detected_type=bindparam("detected"))
+            )
+            connection = await self._session.connection()
+            await connection.execute(statement, rows)
+
+    async def _insert_tags(self, file: File, tags: Mapping[str, str]) -> None:
+        if tags:
+            rows = [
+                {"file_id": file.id, "tenant": file.tenant, "key": key, "value": value, "created_at": file.created_at}
+                for key, value in tags.items()
+            ]
+            await self._session.execute(insert(FileTag), rows)
+
+
+def _by_tag(query: Select[File], tenant: str, tag: tuple[str, str | None]) -> Select[File]:
+    key, value = tag
+    query = query.join(FileTag, FileTag.file_id == File.id).where(FileTag.tenant == tenant, FileTag.key == key)
+    return query if value is None else query.where(FileTag.value == value)

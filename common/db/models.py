@@ -1,0 +1,138 @@
+"""The tables. Columns only; every statement is in the repository modules. Sizes are bytes, times are UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from common.db.clock import UtcDateTime
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+Id = String(36)
+Tenant = String(64)
+State = String(16)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Upload(Base):
+    """One transfer being made. `file_id` is chosen at finalize, so that a seal can be repeated; shown when complete."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        UniqueConstraint("tenant", "idempotency_key"),
+        Index("ix_uploads_expiry", "state", "expires_at"),
+        Index("ix_uploads_uncleaned", "cleaned", "state"),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    tenant: Mapped[str] = mapped_column(Tenant)
+    state: Mapped[str] = mapped_column(State)
+    filename: Mapped[str] = mapped_column(Text)
+    size: Mapped[int | None] = mapped_column(BigInteger)  # None: a stream whose end is not known yet
+    chunk_size: Mapped[int] = mapped_column(BigInteger)
+    content_type: Mapped[str | None] = mapped_column(Text)
+    description: Mapped[str | None] = mapped_column(Text)
+    meta: Mapped[dict[str, Any]] = mapped_column("metadata", Json)
+    tags: Mapped[dict[str, str]] = mapped_column(Json)
+    digests: Mapped[dict[str, str]] = mapped_column(Json)  # declared by the client, hex
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    fingerprint: Mapped[str | None] = mapped_column(String(64))  # of the create request, to refuse a reused key
+    file_id: Mapped[str | None] = mapped_column(Id)
+    job_id: Mapped[str | None] = mapped_column(Id)
+    round: Mapped[int] = mapped_column(Integer, default=0)  # grows when damaged chunks reopen the upload
+    cleaned: Mapped[bool] = mapped_column(default=False)  # nothing of it is left in the storage but the file
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Job(Base):
+    """A unit of queued work. `fence` grows with each lease; `epoch` with each ring of the bell."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("upload_id", "kind", "round"),
+        Index("ix_jobs_due", "state", "next_attempt_at"),
+        Index("ix_jobs_lease", "state", "lease_until"),
+        Index("ix_jobs_page", "tenant", "created_at", "id"),
+        Index("ix_jobs_page_state", "tenant", "state", "created_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    tenant: Mapped[str] = mapped_column(Tenant)
+    kind: Mapped[str] = mapped_column(State)
+    state: Mapped[str] = mapped_column(State)
+    upload_id: Mapped[str] = mapped_column(Id)
+    file_id: Mapped[str | None] = mapped_column(Id)
+    round: Mapped[int] = mapped_column(Integer, default=0)
+    size: Mapped[int] = mapped_column(BigInteger)  # bytes to go through: the total of its progress
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    epoch: Mapped[int] = mapped_column(Integer, default=0)
+    fence: Mapped[int] = mapped_column(Integer, default=0)
+    lease_owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    next_attempt_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    rung_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_detail: Mapped[str | None] = mapped_column(Text)
+    error_extras: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class File(Base):
+    """A published, immutable file; only description, tags and metadata may change."""
+
+    __tablename__ = "files"
+    __table_args__ = (
+        UniqueConstraint("upload_id"),
+        Index("ix_files_page", "tenant", "created_at", "id"),
+        Index("ix_files_page_filename", "tenant", "filename", "created_at", "id"),
+        Index("ix_files_page_content_type", "tenant", "content_type", "created_at", "id"),
+        Index("ix_files_state", "state"),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    tenant: Mapped[str] = mapped_column(Tenant)
+    upload_id: Mapped[str] = mapped_column(Id)
+    state: Mapped[str] = mapped_column(State)
+    filename: Mapped[str] = mapped_column(Text)
+    size: Mapped[int] = mapped_column(BigInteger)
+    content_type: Mapped[str] = mapped_column(Text)
+    detected_type: Mapped[str | None] = mapped_column(Text)
+    digests: Mapped[dict[str, str]] = mapped_column(Json)  # computed from what is stored, hex
+    verified: Mapped[str] = mapped_column(State)  # read | receipts
+    description: Mapped[str | None] = mapped_column(Text)
+    meta: Mapped[dict[str, Any]] = mapped_column("metadata", Json)
+    tags: Mapped[dict[str, str]] = mapped_column(Json)
+    attributes: Mapped[dict[str, Any] | None] = mapped_column(Json)  # None until the metadata job has run
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class FileTag(Base):
+    """One tag of one file, for listing by tag. `files.tags` is what is shown; both change in one transaction."""
+
+    __tablename__ = "file_tags"
+    __table_args__ = (Index("ix_file_tags_page", "tenant", "key", "value", "created_at", "file_id"),)
+
+    file_id: Mapped[str] = mapped_column(Id, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    tenant: Mapped[str] = mapped_column(Tenant)
+    value: Mapped[str] = mapped_column(String(256))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,62 @@
+"""Keyset pages: newest first, positioned by (created_at, id), the cursor opaque to clients."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
+
+from common.errors import InvalidRequest
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last row of the page before."""
+
+    created_at: datetime
+    id: str
+
+    def encode(self) -> str:
+        text = f"{self.created_at.isoformat()}|{self.id}"
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> Cursor:
+        """Raises InvalidRequest for anything that `encode` did not make."""
+        try:
+            plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+            moment, _, row = plain.partition("|")
+            created_at = datetime.fromisoformat(moment)
+        except (ValueError, binascii.Error) as error:
+            raise InvalidRequest("The cursor is not one that this service gave; start without one.") from error
+        if created_at.tzinfo is None or not row:
+            raise InvalidRequest("The cursor is not one that this service gave; start without one.")
+        return cls(created_at, row)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    """Some rows and the cursor of the next page; None on the last."""
+
+    items: list[Row]
+    next_cursor: str | None
+
+
+def newest_first(
+    query: Select[Any],
+    created_at: InstrumentedAttribute[datetime],
+    row_id: InstrumentedAttribute[str],
+    cursor: Cursor | None,
+    limit: int,
+) -> Select[Any]:
+    """One page of `limit` rows plus one more, which tells whether there is a next page."""
+    if cursor is not None:
+        query = query.where(tuple_(created_at, row_id) < (cursor.created_at, cursor.id))
+    return query.order_by(created_at.desc(), row_id.desc()).limit(limit + 1)

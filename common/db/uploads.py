@@ -1,0 +1,107 @@
+"""Statements on uploads. Moves are compare-and-set: they say whether they happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, exists, select, update
+
+from common.db.clock import db_now
+from common.db.models import Job, Upload
+from common.db.statements import Statements
+from common.states import UPLOAD_FINAL, JobState, UploadState
+
+_ENDED = [str(state) for state in UPLOAD_FINAL]
+
+
+class Uploads(Statements):
+    """Every method that serves a caller takes the tenant; those for the worker and the sweep say so."""
+
+    async def insert(self, upload: Upload) -> None:
+        """Raises IntegrityError when the tenant has used the idempotency key before."""
+        self._session.add(upload)
+        await self._session.flush()
+
+    async def get(self, tenant: str, upload_id: str) -> Upload | None:
+        query = select(Upload).where(Upload.tenant == tenant, Upload.id == upload_id)
+        found: Upload | None = await self._session.scalar(query)
+        return found
+
+    async def by_idempotency_key(self, tenant: str, key: str) -> Upload | None:
+        query = select(Upload).where(Upload.tenant == tenant, Upload.idempotency_key == key)
+        found: Upload | None = await self._session.scalar(query)
+        return found
+
+    async def move(self, tenant: str, upload_id: str, before: UploadState, after: UploadState, **values: Any) -> bool:
+        """One compare-and-set move with further column values; the end of an upload is timed."""
+        if after in UPLOAD_FINAL:
+            values["finished_at"] = db_now()
+        statement = (
+            update(Upload)
+            .where(Upload.tenant == tenant, Upload.id == upload_id, Upload.state == before)
+            .values(state=after, **values)
+        )
+        return await self._changed(statement) == 1
+
+    async def reopen(self, tenant: str, upload_id: str, ttl: float) -> bool:
+        """finalizing -> open after damage: the next finalize makes a new job, and the client gets its time again."""
+        return await self.move(
+            tenant,
+            upload_id,
+            UploadState.FINALIZING,
+            UploadState.OPEN,
+            round=Upload.round + 1,
+            job_id=None,
+            expires_at=db_now(ttl),
+        )
+
+    # --- for the sweep: all tenants -------------------------------------------------------------------------
+
+    async def due_to_expire(self, limit: int) -> Sequence[Upload]:
+        query = select(Upload).where(Upload.state == UploadState.OPEN, Upload.expires_at <= db_now()).limit(limit)
+        return (await self._session.scalars(query)).all()
+
+    async def expire(self, upload: Upload) -> bool:
+        """open -> expired, unless somebody gave it more time meanwhile."""
+        statement = (
+            update(Upload)
+            .where(Upload.id == upload.id, Upload.state == UploadState.OPEN, Upload.expires_at <= db_now())
+            .values(state=UploadState.EXPIRED, finished_at=db_now())
+        )
+        return await self._changed(statement) == 1
+
+    async def postpone(self, upload_id: str, expires_at: datetime) -> None:
+        """An open upload that still receives bytes lives on."""
+        statement = update(Upload).where(Upload.id == upload_id, Upload.state == UploadState.OPEN)
+        await self._changed(statement.values(expires_at=expires_at))
+
+    async def uncleaned(self, limit: int) -> Sequence[Upload]:
+        """Ended uploads that may still have something in the storage."""
+        query = select(Upload).where(Upload.cleaned.is_(False), Upload.state.in_(_ENDED)).limit(limit)
+        return (await self._session.scalars(query)).all()
+
+    async def mark_cleaned(self, upload_id: str) -> None:
+        await self._changed(update(Upload).where(Upload.id == upload_id).values(cleaned=True))
+
+    async def give_up_dead_letters(self, retention: float, limit: int) -> int:
+        """finalizing -> failed where the job is a dead letter that nobody re-drove within `retention` seconds."""
+        dead = exists().where(
+            Job.upload_id == Upload.id,
+            Job.id == Upload.job_id,
+            Job.state == JobState.FAILED,
+            Job.finished_at <= db_now(-retention),
+        )
+        chosen = select(Upload.id).where(Upload.state == UploadState.FINALIZING, dead).limit(limit)
+        statement = update(Upload).where(Upload.id.in_(chosen), Upload.state == UploadState.FINALIZING)
+        return await self._changed(statement.values(state=UploadState.FAILED, finished_at=db_now()))
+
+    async def purge(self, retention: float, limit: int) -> int:
+        """Remove rows of cleaned uploads that ended more than `retention` seconds ago. Their files stay."""
+        chosen = (
+            select(Upload.id)
+            .where(Upload.cleaned.is_(True), Upload.state.in_(_ENDED), Upload.finished_at <= db_now(-retention))
+            .limit(limit)
+        )
+        return await self._changed(delete(Upload).where(Upload.id.in_(chosen)))

@@ -1,0 +1,159 @@
+"""What a storage is: protocols and the values that cross them. Nothing else lives here.
+
+Who has checked what: the callers (`gateway.service`, `worker`) have authenticated, know the tenant, know that the
+upload is open as far as a cache can tell, and have checked the declared length. A storage decides whether the upload
+is *still* open, because that is where the bytes are. The source of a write has counted and verified every byte before
+it ends; a storage never repeats that. Ids are UUIDv7 text made by us: no client text ever reaches a storage.
+
+Missing things are the builtin `FileNotFoundError`; a full disk is `common.errors.InsufficientStorage`; everything else
+that goes wrong below is `common.errors.StorageUnavailable`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from common.digests import Digests
+
+Durability = Literal["chunk", "finalize", "none"]
+Verify = Literal["read", "receipts"]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadKey:
+    """Names the bytes of an upload in a storage. Made of ids only."""
+
+    tenant: str
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKey:
+    """Names the bytes of a published file in a storage. Made of ids only."""
+
+    tenant: str
+    file_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The byte range `[offset, offset + length)`. For a stream of unknown end `length` is the most it may bring."""
+
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Receipt:
+    """Durable proof that `length` bytes at `offset` are stored; `crc64` is their CRC-64/NVME as it was received."""
+
+    offset: int
+    length: int
+    crc64: int
+
+
+class Source(Protocol):
+    """The body of one write: an iterator of batches of buffers, in order.
+
+    It ends only after all bytes have arrived whole and are what the client declared; otherwise it raises, and the
+    storage must leave no receipt. `length` (bytes) and `crc64` (CRC-64/NVME) hold for everything yielded so far.
+    """
+
+    length: int
+    crc64: int
+
+    def __aiter__(self) -> AsyncIterator[Sequence[bytes]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SealPlan:
+    """What a sealed upload has to be: `size` bytes in chunks of `chunk_size`, with the digests the client declared."""
+
+    target: ObjectKey
+    size: int
+    chunk_size: int
+    declared: Digests = field(default_factory=dict)
+    verify: Verify = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedObject:
+    """The bytes of a file: whole, verified, durable and in place. `verified` says how."""
+
+    key: ObjectKey
+    size: int
+    digests: Digests
+    verified: Verify
+
+
+@dataclass(frozen=True, slots=True)
+class SealWatch:
+    """How the caller follows a seal: `progress(bytes done)` is called from any thread; `stop` ends it early."""
+
+    progress: Callable[[int], None]
+    stop: threading.Event
+
+
+class Storage(Protocol):
+    """The core verbs. Every one may be repeated after a crash with the same outcome."""
+
+    async def begin(self, upload: UploadKey, size: int | None) -> None:
+        """Make room for an upload of `size` bytes (None: not known). Calling it again changes nothing.
+
+        The caller has inserted the row. Raises InsufficientStorage when free space is below the declared size.
+        """
+        ...
+
+    async def write(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
+        """Store a segment and return its receipt once the bytes are as safe as the durability setting asks.
+
+        A segment that has a receipt already is only read and compared: the same bytes give the same receipt, other
+        bytes raise ChunkConflict. The first read of `source` happens after the right to write is held. Raises
+        FileNotFoundError when the upload is not (or no longer) here, UploadNotOpen while it is being sealed,
+        ChunkBusy when another connection holds the segment, InsufficientStorage, StorageUnavailable, and whatever
+        `source` raises.
+        """
+        ...
+
+    async def receipts(self, upload: UploadKey) -> list[Receipt]:
+        """All receipts by offset. Raises FileNotFoundError when the upload is not here."""
+        ...
+
+    async def seal(self, upload: UploadKey, plan: SealPlan, watch: SealWatch) -> SealedObject:
+        """Stop writers, verify, make durable, move into place. After a crash at any point it gives the same answer.
+
+        The caller holds the lease of the job. Raises ChunksDamaged (their receipts are put away before it returns),
+        FileDigestMismatch, FileNotFoundError (neither upload nor target is here), StorageUnavailable.
+        """
+        ...
+
+    async def abort(self, upload: UploadKey) -> None:
+        """Remove everything of the upload that is not published: data, receipts, folders. Absent is fine."""
+        ...
+
+    async def read(self, key: ObjectKey, start: int, length: int) -> AsyncIterator[bytes]:
+        """Open a file and return an iterator over `length` bytes from `start`. Raises FileNotFoundError at once.
+
+        The bytes stay readable to the end even if the file is deleted meanwhile. Close the iterator when done.
+        """
+        ...
+
+    async def delete(self, key: ObjectKey) -> None:
+        """Remove a published file. Absent is fine. The caller has made it invisible first."""
+        ...
+
+    async def last_activity(self, upload: UploadKey) -> datetime | None:
+        """When bytes last arrived (UTC); None when the upload is not here. Used before an upload is expired."""
+        ...
+
+    async def check_writable(self) -> None:
+        """For readiness: raises StorageUnavailable when nothing can be written, InsufficientStorage when full."""
+        ...
+
+    async def close(self) -> None:
+        """Release threads and connections. Called last."""
+        ...
