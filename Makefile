@@ -14,7 +14,7 @@ DEV := $(VENV)/.installed-dev
 LOCKER := $(VENV)/.installed-lock
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --progress-bar off
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --system-certs
 
 # Paths and tables are written as UTF-8 also where the locale says otherwise or nothing.
 export PYTHONUTF8 := 1
@@ -25,6 +25,8 @@ unexport PYTHONHOME PYTHONPATH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# Two installs at once in one .venv would be in each other's way.
+.NOTPARALLEL:
 
 .PHONY: help
 help:  ## list the targets

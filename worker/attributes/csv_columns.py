@@ -1,7 +1,8 @@
 """Delimiter, header and column names of a CSV sample.
 
 The standard library's csv.Sniffer is not used: its patterns take quadratic time on hostile quotes, and it guesses
-letters as delimiters. Instead the sample is parsed once per usual delimiter, each in linear time, and the most regular wins.
+letters as delimiters. Instead the sample is parsed once per usual delimiter, each in linear time, and the most
+regular result wins.
 """
 
 import csv
@@ -19,13 +20,13 @@ _SAMPLE_CHARACTERS = 64 * 1024
 _DELIMITERS = ("\t", ";", "|", ",")  # a comma comes last: it is also the decimal sign of half the world
 _MIN_REGULAR_SHARE = 0.8
 _MIN_ROWS_UNASKED = 3
-_NUMBER = re.compile(r"[+-]?[\d.,  ]*\d[\d.,  ]*(?:[eE][+-]?\d{1,4})?%?")
+_NUMBER = re.compile(r"[+-]?[\d.,\s]*\d[\d.,\s]*(?:[eE][+-]?\d{1,4})?%?")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[T ][\d:.+Z-]*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class CsvShape:
-    """`delimiter` is None for one column; `columns` are the names of at most MAX_COLUMNS columns, empty without a header."""
+    """`delimiter` is None for one column; `columns` are at most MAX_COLUMNS names, none without a header."""
 
     delimiter: str | None
     has_header: bool
@@ -36,8 +37,9 @@ class CsvShape:
 def read_columns(text: str, *, whole: bool, expected: bool) -> CsvShape | None:
     """The shape of the CSV that `text` begins with, or None where it is none.
 
-    `expected` says that the name or the declared type claims CSV; without such a claim only text whose rows are all
-    equally wide passes, so that prose with commas does not. `whole` says that `text` is not cut. Never raises on the content.
+    `expected` says that the name or the declared type claims CSV; without such a claim only text whose rows are
+    all equally wide passes, so that prose with commas does not. `whole` says that `text` is not cut. Never raises
+    on the content.
     """
     whole = whole and len(text) <= _SAMPLE_CHARACTERS
     text = text[:_SAMPLE_CHARACTERS]
@@ -73,7 +75,9 @@ def _regular_share(rows: list[list[str]]) -> float:
 def _is_convincing(share: float, delimiter: str, rows: list[list[str]], *, expected: bool) -> bool:
     if expected:
         return share >= _MIN_REGULAR_SHARE
-    if share < 1 or len(rows) < _MIN_ROWS_UNASKED:
+    if share < 1 or len(rows) < _MIN_ROWS_UNASKED or delimiter == "|":  # bars also draw Markdown tables
+        return False
+    if not all(any(column) for column in zip(*rows, strict=True)):  # program text: `;` ends every line
         return False
     # In prose a blank follows the comma.
     cells = [cell for row in rows for cell in row[1:] if cell]
@@ -101,9 +105,7 @@ def _has_header(rows: Sequence[list[str]]) -> bool:
         return False
     if any(_NUMBER.fullmatch(cell[:64]) or _DATE.fullmatch(cell[:64]) for cell in named):
         return False
-    return not any(
-        cell and cell.strip() == name for row in rows[1:] for cell, name in zip(row, first, strict=False)
-    )
+    return not any(cell and cell.strip() == name for row in rows[1:] for cell, name in zip(row, first, strict=False))
 
 
 def _clean(cell: str) -> str:

@@ -19,11 +19,11 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16be"),
 )
 
-_CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\b\x1b\x1a"))
-"""Bytes that text does not have: C0 without white space, backspace, escape (terminal logs, ISO-2022) and the DOS end mark."""
+_CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\b\x1b"))
+"""Bytes that text does not have: C0 without white space, backspace and escape."""
 
 _MAX_CONTROL_SHARE = 0.1
-"""Valid UTF-8 may carry some controls (FIX logs separate fields by 0x01); random bytes have about as many but are not UTF-8."""
+"""Valid UTF-8 may carry some controls (FIX logs separate fields by 0x01); random bytes are not UTF-8."""
 
 # Python codec -> IANA name. A short list of what people really have: with every code page of the world as a
 # candidate the guess for short texts is near random.
@@ -61,8 +61,8 @@ def read_text(head: bytes, tail: bytes, *, whole: bool) -> TextSample | None:
     `whole` says that `head` is the entire file. `tail`, the last bytes of a longer file, keeps a text header before a
     binary body (self-extracting scripts) from passing as text. Never raises on what the bytes contain.
     """
-    whole = whole and len(head) <= SAMPLE_BYTES
-    head = head[:SAMPLE_BYTES]
+    if len(head) > SAMPLE_BYTES:
+        head, tail, whole = head[:SAMPLE_BYTES], tail or head[SAMPLE_BYTES:], False
     if not head:
         return None
     for mark, encoding in _BOMS:

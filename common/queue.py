@@ -1,0 +1,83 @@
+"""The doorbell over ARQ. It says "look at this job row"; the row is the truth.
+
+A lost ring costs seconds (the sweep rings again), a doubled one nothing (the claim is a compare-and-set). The transport
+is swapped by replacing this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
+from redis.exceptions import RedisError
+
+from common.settings import RedisSettings
+from common.states import JobKind
+from common.telemetry import Metrics, get_logger
+
+log = get_logger(__name__)
+
+TASK = "run_job"
+"""The one ARQ function, by name: the kind of work stands in the job row."""
+
+
+def queue_name(settings: RedisSettings, kind: JobKind) -> str:
+    """The sorted set that holds the bells of one kind: finalize and metadata never wait for each other."""
+    return f"{settings.redis_queue_prefix}:queue:{kind}"
+
+
+def bell_id(job_id: str, epoch: int) -> str:
+    """ARQ refuses an id that is waiting or running; each ring has an epoch, so a new ring is always a new id."""
+    return f"{job_id}:{epoch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """One ring: which job, the how-manieth ring it is, and in how many seconds the job is due."""
+
+    job_id: str
+    kind: JobKind
+    epoch: int
+    delay: float = 0.0
+
+
+class Bell:
+    """Rings. Never raises for a Redis that is away: the failure is counted and forgotten, the sweep rings again."""
+
+    def __init__(self, redis: ArqRedis, settings: RedisSettings, metrics: Metrics) -> None:
+        self._redis = redis
+        self._settings = settings
+        self._metrics = metrics
+
+    async def ring(self, ring: Ring) -> bool:
+        """Whether Redis took it within `redis_timeout` seconds."""
+        try:
+            async with asyncio.timeout(self._settings.redis_timeout):
+                await self._enqueue(ring)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._metrics.bell_failed.labels(kind=ring.kind).inc()
+            log.warning("bell.failed", job_id=ring.job_id, kind=ring.kind, error=type(error).__name__)
+            return False
+        return True
+
+    async def _enqueue(self, ring: Ring) -> None:
+        name = queue_name(self._settings, ring.kind)
+        if ring.epoch > 0:
+            # After kill -9 ARQ keeps the dead run's entry for as long as its longest timeout; it would hold a place
+            # among the first `queue_read_limit` ids.
+            stale = bell_id(ring.job_id, ring.epoch - 1)
+            await self._redis.zrem(name, stale)
+            await self._redis.delete(job_key_prefix + stale)
+        await self._redis.enqueue_job(
+            TASK,
+            ring.job_id,
+            ring.epoch,
+            _job_id=bell_id(ring.job_id, ring.epoch),
+            _queue_name=name,
+            _defer_by=ring.delay or None,
+        )
+
+    async def close(self) -> None:
+        await self._redis.aclose()

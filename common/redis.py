@@ -1,0 +1,46 @@
+"""The one way to open Redis: lazily, with bounded waits, for ARQ and for signals alike."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from arq.connections import ArqRedis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from common.settings import RedisSettings
+
+
+def to_json(value: Any) -> bytes:
+    """ARQ's serializer. Not pickle: whoever can write to Redis could run code in the worker."""
+    return json.dumps(value, separators=(",", ":"), default=str).encode()
+
+
+def from_json(raw: bytes) -> Any:
+    return json.loads(raw)
+
+
+def open_redis(settings: RedisSettings, *, patient: bool = False) -> ArqRedis:
+    """A client that connects at its first command.
+
+    Impatient (gateway): one reconnect, then an error within `redis_timeout`. Patient (worker): rides over a restart
+    of a few seconds before its poll loop gives up and the process is restarted by its supervisor.
+    """
+    retry = Retry(ExponentialBackoff(cap=2.0, base=0.1), 6) if patient else Retry(NoBackoff(), 1)
+    options: dict[str, Any] = {"ssl_check_hostname": True} if settings.redis_url.startswith("rediss://") else {}
+    client = ArqRedis.from_url(
+        settings.redis_url,
+        socket_connect_timeout=settings.redis_timeout,
+        socket_timeout=5.0 if patient else settings.redis_timeout,
+        retry=retry,
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        health_check_interval=0,
+        **options,
+    )
+    assert isinstance(client, ArqRedis)
+    client.job_serializer = to_json
+    client.job_deserializer = from_json
+    return client

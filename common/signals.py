@@ -1,0 +1,69 @@
+"""Progress and wake-ups through Redis, best effort: nothing is wrong when they are lost, only later.
+
+A waiting poll wakes at once when the job's end is published, and within its own slow look at the database otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from common.settings import RedisSettings
+from common.telemetry import get_logger
+
+log = get_logger(__name__)
+
+PROGRESS_TTL = 120  # seconds; far longer than the time between two reports
+
+
+class Signals:
+    """Both ends: the worker reports, the gateway listens."""
+
+    def __init__(self, redis: Redis, settings: RedisSettings) -> None:
+        self._redis = redis
+        self._timeout = settings.redis_timeout
+        self._prefix = settings.redis_queue_prefix
+
+    async def ended(self, job_id: str) -> None:
+        """Tell everybody who waits that the job has ended."""
+        await self._quietly(self._redis.publish(self._channel, job_id))
+
+    async def report(self, job_id: str, done: int) -> None:
+        """Set the progress of a running job, in bytes."""
+        await self._quietly(self._redis.set(self._progress_key(job_id), done, ex=PROGRESS_TTL))
+
+    async def progress(self, job_id: str) -> int | None:
+        """Bytes done of a running job; None when nobody said or Redis is away."""
+        value = await self._quietly(self._redis.get(self._progress_key(job_id)))
+        return int(value) if isinstance(value, (bytes, str)) and value.isdigit() else None
+
+    async def listen(self, heard: Callable[[str], None]) -> None:
+        """Call `heard(job id)` for every ended job, for ever; reconnects by itself. Ends by cancellation."""
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    await channel.subscribe(self._channel)
+                    while True:
+                        message = await channel.get_message(ignore_subscribe_messages=True, timeout=None)
+                        if message is not None:
+                            heard(message["data"].decode())
+            except (RedisError, OSError) as error:
+                log.info("signals.disconnected", error=type(error).__name__)
+                await asyncio.sleep(1)
+
+    @property
+    def _channel(self) -> str:
+        return f"{self._prefix}:ended"
+
+    def _progress_key(self, job_id: str) -> str:
+        return f"{self._prefix}:progress:{job_id}"
+
+    async def _quietly(self, command: object) -> object:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await command  # type: ignore[misc]
+        except (RedisError, OSError, TimeoutError):
+            return None

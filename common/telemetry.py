@@ -1,0 +1,108 @@
+"""Logs and metrics: set-up, and the catalogue of every metric. A metric that is not listed here does not exist.
+
+Logs are structlog events: a constant name (`upload.finalized`) with fields. Request and job ids travel in context
+variables, so that every line of a request or job carries them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from common.settings import LogSettings
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """Every metric of one process, on a registry of its own. `docs/metrics.md` is generated from this class."""
+
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        new: Any = {"registry": self.registry, "namespace": "sluice"}
+        # gateway
+        self.requests = Counter("http_requests", "Requests by route and status.", ("method", "route", "status"), **new)
+        self.request_seconds = Histogram(
+            "http_request_seconds",
+            "Time from the request head to the end of the answer.",
+            ("route",),
+            buckets=_SECONDS,
+            **new,
+        )
+        self.refused = Counter("refused", "Refusals by problem code.", ("code",), **new)
+        self.received_bytes = Counter("received_bytes", "Bytes of chunks and files taken in.", **new)
+        self.sent_bytes = Counter("sent_bytes", "Bytes of files sent out.", **new)
+        self.intake_bytes = Gauge("intake_bytes", "Bytes of request bodies held in memory.", **new)
+        self.bell_failed = Counter("bell_failed", "Rings that Redis did not take.", ("kind",), **new)
+        # worker
+        self.jobs = Counter("jobs", "Ended attempts of jobs by kind and outcome.", ("kind", "outcome"), **new)
+        self.job_seconds = Histogram("job_seconds", "Time of one attempt.", ("kind",), buckets=_SECONDS, **new)
+        self.job_wait_seconds = Histogram(
+            "job_wait_seconds", "Time from due to start of a job.", ("kind",), buckets=_SECONDS, **new
+        )
+        self.jobs_running = Gauge("jobs_running", "Jobs that this worker runs now.", ("kind",), **new)
+        self.lease_lost = Counter("lease_lost", "Jobs whose lease another worker may hold.", **new)
+        self.swept = Counter("swept", "What the sweep repaired or removed.", ("reason",), **new)
+        self.oldest_queued_seconds = Gauge(
+            "oldest_queued_seconds", "Age of the oldest job that is due and not started.", ("kind",), **new
+        )
+        self.sealed_bytes = Counter("sealed_bytes", "Bytes of published files.", **new)
+        self.batch_rows = Histogram(
+            "metadata_batch_rows",
+            "Metadata results written in one transaction.",
+            buckets=(1, 2, 5, 10, 20, 50, 100),
+            **new,
+        )
+
+    def render(self) -> bytes:
+        """The text exposition format of Prometheus."""
+        return generate_latest(self.registry)
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Send structlog and the standard library's logs to stderr in one form. Called once per process."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: Any
+    if settings.log_format == "json":
+        shared.append(structlog.processors.format_exc_info)
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("arq", "uvicorn", "alembic"):
+        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+
+
+def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
+    """A lazy logger: its set-up is the one in force when it is used."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(logger=name)
+    return logger

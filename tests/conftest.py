@@ -1,0 +1,16 @@
+"""What every test may ask for: real servers, a free port, and the guards that hold for the whole session.
+
+The fixtures live in `tests/fixtures/`, one module each:
+
+- `redis`: `redis_server` (URL of one Redis for the session), `redis_url` (the same, emptied for this test)
+- `postgres`: `postgres_server` (one cluster for the session), `postgres_url` (a database of this test's own)
+- `network`: `free_port`
+- `guards`: no settings from outside, no process left behind (both act by themselves)
+"""
+
+pytest_plugins = [
+    "tests.fixtures.guards",
+    "tests.fixtures.network",
+    "tests.fixtures.postgres",
+    "tests.fixtures.redis",
+]
