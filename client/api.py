@@ -77,9 +77,7 @@ class AsyncClient:
         """Begin an upload; with the same key again: the same upload. Without a key it is sent only once, unless the
         server certainly did not see it."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        call = Call(
-            "POST", "/v1/uploads", headers=headers, document=request, repeatable=bool(idempotency_key)
-        )
+        call = Call("POST", "/v1/uploads", headers=headers, document=request, repeatable=bool(idempotency_key))
         return Upload.parse(await self._transport.send_json(call))
 
     async def get_upload(self, upload_id: str) -> Upload:
@@ -131,11 +129,12 @@ class AsyncClient:
             job = await self.get_job(job_id, wait=left)
             if job.finished:
                 return job
-            if deadline is not None and clock.time() >= deadline:
+            now = clock.time()
+            if deadline is not None and now >= deadline:
                 raise JobTimeoutError(job, timeout or 0)
-            if clock.time() - asked < min(1.0, left):
+            if now - asked < min(1.0, left):
                 # The server does not hold answers back (draining, or too many waiters): do not spin.
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.5 if deadline is None else min(0.5, deadline - now))
 
     async def jobs_page(
         self,
@@ -198,9 +197,7 @@ class AsyncClient:
         """Remove a file for good."""
         await self._delete(f"/v1/files/{_id(file_id)}")
 
-    async def post_file(
-        self, data: bytes, filename: str, *, content_type: str = "application/octet-stream"
-    ) -> Job:
+    async def post_file(self, data: bytes, filename: str, *, content_type: str = "application/octet-stream") -> Job:
         """Send one small file in one request; the job that will publish it. The request is not repeated when its
         outcome is unknown: the call has no idempotency key, and two files could come of it."""
         headers = {"Content-Type": content_type, "Content-Disposition": attachment(filename)}
@@ -209,21 +206,17 @@ class AsyncClient:
 
     # more than a call
 
-    async def upload_file(
-        self, path: str | os.PathLike[str], options: UploadOptions | None = None
-    ) -> UploadResult:
+    async def upload_file(self, path: str | os.PathLike[str], options: UploadOptions | None = None) -> UploadResult:
         """Upload a regular file: begin or resume, send what is missing, finalize, wait.
 
-        Besides the errors of the single calls: FileChangedError, IntegrityError, JobFailedError, JobTimeoutError, OSError
-        when the file cannot be read.
+        Besides the errors of the single calls: FileChangedError, IntegrityError, JobFailedError,
+        JobTimeoutError, OSError when the file cannot be read.
         """
         with FileSource(path) as source:
             key = state_key(self.base_url, source.path, source.size, source.mtime_ns)
             return await Uploader(self, source, options or UploadOptions(), key).run()
 
-    async def upload_bytes(
-        self, data: bytes, filename: str, options: UploadOptions | None = None
-    ) -> UploadResult:
+    async def upload_bytes(self, data: bytes, filename: str, options: UploadOptions | None = None) -> UploadResult:
         """Upload bytes from memory; the same, without resume in a later process."""
         return await Uploader(self, BytesSource(data, filename), options or UploadOptions()).run()
 

@@ -18,7 +18,6 @@ from client.errors import (
     IntegrityError,
     InvalidArgumentError,
     SluiceApiError,
-    SluiceConnectionError,
     SluiceProtocolError,
 )
 from client.fields import content_range, sha256_of_fields
@@ -82,9 +81,7 @@ async def fetch_range(transport: Transport, call: Call, start: int, length: int)
 class _Fetch:
     """One download over as many connections as it takes."""
 
-    def __init__(
-        self, transport: Transport, call: Call, file: BinaryIO, progress: ProgressCallback | None
-    ) -> None:
+    def __init__(self, transport: Transport, call: Call, file: BinaryIO, progress: ProgressCallback | None) -> None:
         self.received = 0
         self.hasher = hashlib.sha256()
         self._transport = transport
@@ -106,7 +103,7 @@ class _Fetch:
                 if self._total is None or self.received >= self._total:
                     return
                 raise httpx.RemoteProtocolError("the body ended early")
-            except (SluiceApiError, SluiceConnectionError, httpx.TransportError) as error:
+            except (SluiceApiError, httpx.RequestError) as error:
                 await self._transport.pause_or_raise(error, budget, self._call)
 
     def verify(self) -> bool:
@@ -145,11 +142,25 @@ class _Fetch:
         self._announced = sha256_of_fields(headers.get("repr-digest"), etag)
 
     async def _write(self, response: httpx.Response) -> None:
-        async for piece in response.aiter_raw(PIECE):
-            await asyncio.to_thread(self._keep, piece)
-            self.received += len(piece)
-            if self._progress is not None:
-                self._progress(self.received, self._total or 0)
+        pending = bytearray()
+        try:
+            async for piece in response.aiter_raw():
+                pending += piece
+                if len(pending) >= PIECE:
+                    await self._flush(pending)
+        except httpx.TransportError:
+            # What arrived before the break counts: on a bad link it may be all there is per connection.
+            await self._flush(pending)
+            raise
+        await self._flush(pending)
+
+    async def _flush(self, pending: bytearray) -> None:
+        piece = bytes(pending)
+        pending.clear()
+        await asyncio.to_thread(self._keep, piece)
+        self.received += len(piece)
+        if self._progress is not None:
+            self._progress(self.received, self._total or 0)
 
     def _keep(self, piece: bytes) -> None:
         self._file.write(piece)

@@ -61,8 +61,8 @@ class UploadOptions:
 class UploadResult:
     """An upload that reached its end.
 
-    `file_id` is None only where `wait` was off. `resumed` says that an earlier upload went on; `sent_bytes` were sent by
-    this call, the rest of `size` was there already. `sha256` is hexadecimal text, None when neither side
+    `file_id` is None only where `wait` was off. `resumed` says that an earlier upload went on; `sent_bytes` were
+    sent by this call, the rest of `size` was there already. `sha256` is hexadecimal text, None when neither side
     computed it yet.
     """
 

@@ -22,6 +22,4 @@ def chunk_indexes(missing: Ranges) -> Iterator[int]:
 
 def missing_bytes(missing: Ranges, chunk_size: int, size: int) -> int:
     """How many bytes the missing chunks cover."""
-    return sum(
-        min((last + 1) * chunk_size, size) - min(first * chunk_size, size) for first, last in missing
-    )
+    return sum(min((last + 1) * chunk_size, size) - min(first * chunk_size, size) for first, last in missing)

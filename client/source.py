@@ -35,7 +35,8 @@ class FileSource:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.name = self.path.name
+        # A name that is no UTF-8 on disk cannot be said in JSON; its readable part can.
+        self.name = os.fsencode(self.path.name).decode("utf-8", "replace")
         # Asked before opening: opening a named pipe would wait for its writer.
         if self.path.exists() and not self.path.is_file():
             raise InvalidArgumentError(f"{self.path} is not a regular file")
@@ -58,9 +59,7 @@ class FileSource:
     def check(self) -> None:
         now = os.fstat(self._fd)
         if (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns):
-            raise FileChangedError(
-                f"{self.path} changed while it was being uploaded; start again when it is written"
-            )
+            raise FileChangedError(f"{self.path} changed while it was being uploaded; start again when it is written")
 
 
 class BytesSource:

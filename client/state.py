@@ -45,9 +45,7 @@ class FileStateStore:
     def load(self, key: str) -> ResumeState | None:
         try:
             body = json.loads(self._path(key).read_bytes())
-            return ResumeState(
-                str(body["idempotency_key"]), body.get("upload_id"), dict(body.get("request") or {})
-            )
+            return ResumeState(str(body["idempotency_key"]), body.get("upload_id"), dict(body.get("request") or {}))
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             # A state that cannot be read costs a new upload; it must never stop one.
             return None

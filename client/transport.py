@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +35,7 @@ class Call:
 
     method: str
     path: str
-    params: list[tuple[str, str]] = field(default_factory=list)
+    params: Sequence[tuple[str, str]] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     document: Mapping[str, Any] | None = None
     body: Body | None = None
@@ -70,7 +70,7 @@ class Transport:
                 async with self.stream(call, attempt) as response:
                     await response.aread()
                     return response
-            except (SluiceApiError, SluiceConnectionError, httpx.TransportError) as error:
+            except (SluiceApiError, httpx.RequestError) as error:
                 await self.pause_or_raise(error, budget, call)
 
     async def send_json(self, call: Call, budget: RetryBudget | None = None) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Transport:
         pause = budget.spend(retry_after) if may_repeat(error, call.repeatable) else None
         if pause is not None:
             await asyncio.sleep(pause)
-        elif isinstance(error, httpx.TransportError):
+        elif isinstance(error, httpx.RequestError):
             reason = str(error) or type(error).__name__
             times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
             message = f"no answer from {self.base_url} after {times}: {reason}"
@@ -117,7 +117,7 @@ class Transport:
         return self._http.build_request(
             call.method,
             call.path,
-            params=call.params or None,
+            params=tuple(call.params) or None,
             headers=dict(call.headers),
             json=call.document,
             content=content,
@@ -137,9 +137,7 @@ def open_http(
         raise InvalidArgumentError(f"{base_url!r} is not an http:// or https:// URL")
     named = {"User-Agent": "sluice-client", **(headers or {})}
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    return httpx.AsyncClient(
-        base_url=url, headers=named, timeout=TIMEOUT, limits=limits, transport=transport
-    )
+    return httpx.AsyncClient(base_url=url, headers=named, timeout=TIMEOUT, limits=limits, transport=transport)
 
 
 def may_repeat(error: Exception, repeatable: bool) -> bool:
