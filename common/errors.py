@@ -31,8 +31,7 @@ SluiceError                        anything we raise on purpose
 ├── Unavailable                    not now; the same request may work later (503, Retry-After)
 │   ├── ChunkBusy                  another connection is writing this very chunk
 │   ├── DatabaseUnavailable        the database is away or too slow
-│   ├── StorageUnavailable         the storage failed to read or write
-│   └── ShuttingDown               this replica is draining
+│   └── StorageUnavailable         the storage failed to read or write
 ├── InsufficientStorage            no space left for the declared size or for these bytes (507)
 ├── Internal                       a bug; the request id finds the log line (500)
 └── JobError                       how a job ends without success; `code` is shown on the job
@@ -241,11 +240,6 @@ class DatabaseUnavailable(Unavailable):
 class StorageUnavailable(Unavailable):
     code = "storage_unavailable"
     title = "The storage is not available"
-
-
-class ShuttingDown(Unavailable):
-    code = "shutting_down"
-    title = "This server is shutting down"
 
 
 class InsufficientStorage(SluiceError):

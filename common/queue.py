@@ -7,10 +7,11 @@ is swapped by replacing this module.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arq.connections import ArqRedis
-from arq.constants import job_key_prefix
+from arq.constants import in_progress_key_prefix, job_key_prefix
 from redis.exceptions import RedisError
 
 from common.settings import RedisSettings
@@ -35,7 +36,10 @@ def bell_id(job_id: str, epoch: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """One ring: which job, the how-manieth ring it is, and in how many seconds the job is due."""
+    """One ring: which job, the how-manieth ring it is, and in how many seconds the job is due.
+
+    A negative `delay` puts a job that has waited already before those that came later.
+    """
 
     job_id: str
     kind: JobKind
@@ -61,6 +65,24 @@ class Bell:
             log.warning("bell.failed", job_id=ring.job_id, kind=ring.kind, error=type(error).__name__)
             return False
         return True
+
+    async def hanging(self, rings: Sequence[Ring]) -> set[str] | None:
+        """Ids of the jobs whose ring still waits for a worker to hear it; None when Redis is away.
+
+        A ring that a worker took up and never ended (it was killed) hangs no more.
+        """
+        try:
+            async with asyncio.timeout(self._settings.redis_timeout), self._redis.pipeline(transaction=False) as asked:
+                for ring in rings:
+                    name = bell_id(ring.job_id, ring.epoch)
+                    asked.zscore(queue_name(self._settings, ring.kind), name)
+                    asked.exists(job_key_prefix + name)
+                    asked.exists(in_progress_key_prefix + name)
+                answers = await asked.execute()
+        except (RedisError, OSError, TimeoutError):
+            return None
+        triples = zip(rings, answers[0::3], answers[1::3], answers[2::3], strict=True)
+        return {ring.job_id for ring, score, there, taken in triples if score is not None and there and not taken}
 
     async def _enqueue(self, ring: Ring) -> None:
         name = queue_name(self._settings, ring.kind)

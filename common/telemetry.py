@@ -104,5 +104,5 @@ def configure_logging(settings: LogSettings) -> None:
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """A lazy logger: its set-up is the one in force when it is used."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(logger=name)
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name)
     return logger

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, null, select, tuple_, update
 
 from common.db.clock import db_now
 from common.db.models import Job
@@ -36,6 +36,24 @@ class JobFailure:
     code: str
     detail: str
     extras: dict[str, Any] | None = None
+
+
+_LET_GO = {"lease_owner": None, "lease_until": None}
+# JSON columns write a plain None as the JSON value null; null() is the absence that the reader expects
+_NO_ERROR = {"error_code": None, "error_detail": None, "error_extras": null()}
+
+
+def _shown(failure: JobFailure) -> dict[str, Any]:
+    extras = null() if failure.extras is None else failure.extras
+    return {"error_code": failure.code, "error_detail": failure.detail, "error_extras": extras}
+
+
+def _unheard(silent_for: float) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Job.state == JobState.QUEUED,
+        Job.next_attempt_at <= db_now(),
+        Job.rung_at <= db_now(-silent_for),
+    )
 
 
 def _held(lease: Lease) -> ColumnElement[bool]:
@@ -115,20 +133,9 @@ class Jobs(Statements):
         return await self._end(lease, JobState.FAILED, failure)
 
     async def _end(self, lease: Lease, state: JobState, failure: JobFailure | None, **values: Any) -> bool:
-        statement = (
-            update(Job)
-            .where(_held(lease))
-            .values(
-                state=state,
-                lease_owner=None,
-                lease_until=None,
-                finished_at=db_now(),
-                error_code=failure.code if failure else None,
-                error_detail=failure.detail if failure else None,
-                error_extras=failure.extras if failure else None,
-                **values,
-            )
-        )
+        shown = _shown(failure) if failure else _NO_ERROR
+        statement = update(Job).where(_held(lease))
+        statement = statement.values(state=state, finished_at=db_now(), **_LET_GO, **shown, **values)
         return await self._changed(statement) == 1
 
     async def requeue(
@@ -140,24 +147,34 @@ class Jobs(Statements):
             .where(_held(lease))
             .values(
                 state=JobState.QUEUED,
-                lease_owner=None,
-                lease_until=None,
                 epoch=Job.epoch + 1,
                 attempts=Job.attempts - (1 if give_back_attempt else 0),
                 next_attempt_at=db_now(delay),
                 rung_at=db_now(delay),
-                error_code=failure.code if failure else None,
-                error_detail=failure.detail if failure else None,
+                **_LET_GO,
+                **(_shown(failure) if failure else _NO_ERROR),
             )
             .returning(Job.epoch)
         )
         rows = await self._returned(statement)
         return int(rows[0]) if rows else None
 
-    async def held(self, leases: Iterable[Lease]) -> set[str]:
-        """Which of these leases still hold, locked until the transaction ends: for batches of results."""
-        query = select(Job.id).where(or_(*[_held(lease) for lease in leases])).with_for_update()
-        return set(await self._session.scalars(query))
+    async def succeed_all(self, leases: Sequence[Lease]) -> set[str]:
+        """running -> succeeded for many jobs of one owner in one statement; the ids of those that were still held."""
+        if not leases:
+            return set()
+        statement = (
+            update(Job)
+            .where(
+                Job.id.in_([lease.job_id for lease in leases]),  # this one is served by the primary key
+                tuple_(Job.id, Job.fence).in_([(lease.job_id, lease.fence) for lease in leases]),
+                Job.state == JobState.RUNNING,
+                Job.lease_owner == leases[0].owner,
+            )
+            .values(state=JobState.SUCCEEDED, finished_at=db_now(), **_LET_GO, **_NO_ERROR)
+            .returning(Job.id)
+        )
+        return set(await self._returned(statement))
 
     # --- for the sweep: all tenants -------------------------------------------------------------------------
 
@@ -169,7 +186,6 @@ class Jobs(Statements):
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        common = {"lease_owner": None, "lease_until": None}
         still_lost = (Job.id.in_(lost), Job.state == JobState.RUNNING, Job.lease_until <= db_now())
         exhausted = (
             update(Job)
@@ -179,7 +195,7 @@ class Jobs(Statements):
                 finished_at=db_now(),
                 error_code=AttemptsExhausted.code,
                 error_detail="The worker that ran the last attempt disappeared.",
-                **common,
+                **_LET_GO,
             )
         )
         dead = await self._returned(exhausted.returning(Job))
@@ -191,31 +207,25 @@ class Jobs(Statements):
                 epoch=Job.epoch + 1,
                 next_attempt_at=db_now(),
                 rung_at=db_now(),
-                **common,
+                **_LET_GO,
             )
         )
         return [*dead, *await self._returned(requeued.returning(Job))]
 
-    async def ring_again(self, silent_for: float, limit: int) -> Sequence[Job]:
-        """Due jobs whose bell was rung more than `silent_for` seconds ago and that nobody took."""
-        unheard = (
-            select(Job.id)
-            .where(
-                Job.state == JobState.QUEUED,
-                Job.next_attempt_at <= db_now(),
-                Job.rung_at <= db_now(-silent_for),
-            )
-            .order_by(Job.next_attempt_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        statement = (
-            update(Job)
-            .where(Job.id.in_(unheard), Job.state == JobState.QUEUED)
-            .values(epoch=Job.epoch + 1, rung_at=db_now())
-            .returning(Job)
-        )
-        return await self._returned(statement)
+    async def unheard(self, silent_for: float, limit: int) -> Sequence[Job]:
+        """Due jobs whose bell was rung more than `silent_for` seconds ago and that nobody took, oldest first."""
+        query = select(Job).where(*_unheard(silent_for)).order_by(Job.next_attempt_at).limit(limit)
+        return (await self._session.scalars(query)).all()
+
+    async def ring_again(self, job_ids: Iterable[str], silent_for: float) -> Sequence[Job]:
+        """A new epoch for those that are still unheard: whoever moves it rings."""
+        statement = update(Job).where(Job.id.in_(list(job_ids)), *_unheard(silent_for))
+        return await self._returned(statement.values(epoch=Job.epoch + 1, rung_at=db_now()).returning(Job))
+
+    async def still_hangs(self, job_ids: Iterable[str]) -> None:
+        """The bells of these waiting jobs were seen in the queue: look at them again later, not next time."""
+        statement = update(Job).where(Job.id.in_(list(job_ids)), Job.state == JobState.QUEUED)
+        await self._changed(statement.values(rung_at=db_now()))
 
     async def purge(self, retention: float, limit: int) -> int:
         """Remove rows of jobs that ended more than `retention` seconds ago."""

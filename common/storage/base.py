@@ -49,11 +49,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Receipt:
-    """Durable proof that `length` bytes at `offset` are stored; `crc64` is their CRC-64/NVME as it was received."""
+    """Durable proof that `length` bytes at `offset` are stored; `crc64` is their CRC-64/NVME as it was received.
+
+    `again`: a write found the receipt there already and only compared. It is no part of the proof.
+    """
 
     offset: int
     length: int
     crc64: int
+    again: bool = field(default=False, compare=False)
 
 
 class Source(Protocol):

@@ -1,0 +1,253 @@
+"""Storage in a folder: a local disk, or a volume that many gateways and workers mount. This is its manual.
+
+What it needs. Linux; read, write and search permission below ROOT for one user that all processes run as. The file
+system must have `flock`, atomic `rename`, sparse files and `statvfs`; range locks of open file descriptions are used
+where they are (see `locks` for what is lost without them). `check_writable` fails where `flock` is missing.
+
+What it makes. The files in `layout`; folders are 0750, files 0640, published files 0444 (the umask is applied too). No
+name contains text from a client. Beside ROOT nothing is written.
+
+Space. An upload takes its own size once: chunks are written in place and publishing is a rename, so nothing is ever
+copied, and there is no temporary space. Files are sparse: declared bytes that have not come cost nothing, therefore
+free space is checked when an upload begins (against its size) and at each write (something must be left above
+`min_free_bytes`). A receipt takes 32 bytes. Putting damaged receipts away takes one more journal for a moment.
+
+Who keeps whom away. A writer has its byte range alone and shares the data file; a sealer has the data file alone.
+After every wait for a lock the path is checked against the open file, so a late writer never touches a published or
+aborted upload. The kernel holds all locks: a killed process holds nothing.
+
+Durability. `chunk`: data, then receipt, are synced before a write returns. `finalize`: everything is synced at seal.
+`none`: nothing ever is. A failed sync is final for its write; the caller gets StorageUnavailable and sends again.
+
+NFS. Version 4 with locks (`flock` is a byte-range lock there and works between clients). Journals have one writer
+each, so nothing depends on O_APPEND between clients. Mount with `acdirmax=0,lookupcache=none`, or a gateway may see
+the journal of another some seconds late: a chunk sent again to another gateway in that time is written twice, which
+is harmless with the same bytes and found at seal with others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from common.errors import ChunkBusy, ChunkConflict, StorageUnavailable
+from common.settings import StorageSettings
+from common.storage.base import ObjectKey, Receipt, SealedObject, SealPlan, SealWatch, Segment, Source, UploadKey
+from common.storage.durable import FOLDER_MODE, Folders, require_space, sync_folder
+from common.storage.journal import FILE_MODE
+from common.storage.layout import Layout, UploadPaths
+from common.storage.locks import RangeLocks
+from common.storage.reading import FileReader
+from common.storage.receipts import Ledger, Ledgers
+from common.storage.seal import Sealing
+from common.storage.threads import Threads, settled
+from common.storage.writing import Writing
+
+FIRST_PAUSE = 0.02  # seconds between tries for a range lock, doubled up to the longest
+LONGEST_PAUSE = 0.25
+_REMOVE_TRIES = 10  # a writer may add its journal while the folder is being removed
+
+
+class LocalStorage:
+    """`common.storage.base.Storage` in the folder `root`. The verbs' contract is written there."""
+
+    def __init__(self, root: Path, settings: StorageSettings) -> None:
+        self._root = root.absolute()
+        self._settings = settings
+        self._layout = Layout(self._root)
+        self._folders = Folders(self._root)
+        self._ledgers = Ledgers()
+        self._ranges = RangeLocks()
+        self._threads = Threads(settings.storage_threads, "storage")
+        # Seals run for minutes; in threads of their own they do not keep short calls waiting.
+        self._sealers = Threads(settings.storage_threads, "seal")
+
+    async def begin(self, upload: UploadKey, size: int | None) -> None:
+        await self._threads.run(self._begin, self._layout.upload(upload), size or 0)
+
+    async def write(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
+        paths = self._layout.upload(upload)
+        writing = Writing(
+            paths,
+            segment,
+            ledger=self._ledger(paths),
+            ranges=self._ranges,
+            require_space=partial(require_space, self._root, 1, self._settings.min_free_bytes),
+            durable=self._settings.durability == "chunk",
+        )
+        try:
+            await self._enter(writing)
+            if writing.known is not None:
+                return await _compared(writing.known, source)
+            await self._receive(writing, segment.offset, source)
+            receipt = Receipt(segment.offset, source.length, source.crc64)
+            if receipt.length > 0:  # nothing is nothing to prove
+                await self._threads.run(writing.commit, receipt)
+            return receipt
+        finally:
+            await self._threads.run(writing.close)
+
+    async def receipts(self, upload: UploadKey) -> list[Receipt]:
+        return await self._threads.run(self._ledger(self._layout.upload(upload)).receipts)
+
+    async def seal(self, upload: UploadKey, plan: SealPlan, watch: SealWatch) -> SealedObject:
+        paths = self._layout.upload(upload)
+        sealing = Sealing(
+            paths,
+            self._layout.file(plan.target),
+            plan,
+            watch,
+            ledger=self._ledger(paths),
+            folders=self._folders,
+            durability=self._settings.durability,
+        )
+        # Cancelled means that nobody waits for the answer: stop instead of reading on to the end.
+        return await settled(self._sealers.start(sealing.run), on_cancel=watch.stop.set)
+
+    async def abort(self, upload: UploadKey) -> None:
+        paths = self._layout.upload(upload)
+        self._ledgers.forget(paths.folder)
+        await self._threads.run(_remove, paths)
+
+    async def read(self, key: ObjectKey, start: int, length: int) -> AsyncIterator[bytes]:
+        reader = FileReader(self._threads, self._layout.file(key), start, length)
+        await reader.open()
+        return reader
+
+    async def delete(self, key: ObjectKey) -> None:
+        await self._threads.run(self._delete, self._layout.file(key))
+
+    async def last_activity(self, upload: UploadKey) -> datetime | None:
+        return await self._threads.run(_newest, self._layout.upload(upload).folder)
+
+    async def check_writable(self) -> None:
+        await self._threads.run(self._check_writable)
+
+    async def close(self) -> None:
+        await self._threads.close()
+        await self._sealers.close()
+
+    def _ledger(self, paths: UploadPaths) -> Ledger:
+        return self._ledgers.of(paths.folder)
+
+    async def _enter(self, writing: Writing) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.chunk_lock_wait
+        pause = FIRST_PAUSE
+        while not await self._threads.run(writing.enter):
+            left = deadline - loop.time()
+            if left <= 0:
+                raise ChunkBusy("Another connection is sending this chunk. Wait for it, or send it again later.")
+            await asyncio.sleep(min(pause, left))  # the kernel's locks cannot be awaited
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _receive(self, writing: Writing, offset: int, source: Source) -> None:
+        """While one batch is being written the next one is gathered: two batches in memory, never more."""
+        under_way: asyncio.Task[int] | None = None
+        try:
+            async for batch in source:
+                if under_way is not None:
+                    await settled(under_way)
+                under_way = self._threads.start(writing.write, batch, offset)
+                offset += sum(map(len, batch))
+            if under_way is not None:
+                await settled(under_way)
+        finally:
+            if under_way is not None:
+                await _ended(under_way)
+
+    def _begin(self, paths: UploadPaths, size: int) -> None:
+        durable = self._settings.durability == "chunk"
+        if not paths.locks.exists():
+            self._folders.ensure(paths.folder.parent, durable=durable)
+            require_space(self._root, size, self._settings.min_free_bytes)
+            paths.folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            _make_sparse(paths.data, size)
+            paths.locks.touch(mode=FILE_MODE)  # last: from here on beginning again changes nothing, also after seal
+        if durable:
+            sync_folder(paths.folder)
+            sync_folder(paths.folder.parent)
+
+    def _delete(self, file: Path) -> None:
+        try:
+            file.unlink()
+        except FileNotFoundError:
+            return
+        if self._settings.durability != "none":
+            sync_folder(file.parent)
+
+    def _check_writable(self) -> None:
+        probe = self._root / f".probe-{secrets.token_hex(8)}"
+        try:
+            self._folders.ensure(self._root, durable=False)
+            with probe.open("xb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.write(b"x")
+            probe.unlink()
+        except FileNotFoundError as error:
+            raise StorageUnavailable("The storage folder is not there.") from error
+        finally:
+            probe.unlink(missing_ok=True)
+        require_space(self._root, 0, self._settings.min_free_bytes)
+
+
+async def _compared(known: Receipt, source: Source) -> Receipt:
+    """Read a body whose segment is stored already. Raises ChunkConflict unless it is the same."""
+    async for _ in source:
+        pass
+    if (source.length, source.crc64) != (known.length, known.crc64):
+        raise ChunkConflict("This chunk is stored already, with other bytes. Abort the upload to send another file.")
+    return replace(known, again=True)
+
+
+async def _ended(work: asyncio.Task[int]) -> None:
+    """Wait for a write whose outcome does not matter any more: another error is on its way."""
+    await settled(asyncio.ensure_future(asyncio.wait([work])))
+    work.exception()
+
+
+def _make_sparse(path: Path, size: int) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    try:
+        if os.fstat(descriptor).st_size < size:
+            os.ftruncate(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(paths: UploadPaths) -> None:
+    """Rename first: writers notice at once, and what a crash leaves is found by the next abort."""
+    _remove_folder(paths.dying)
+    try:
+        paths.folder.rename(paths.dying)
+    except FileNotFoundError:
+        return
+    _remove_folder(paths.dying)
+
+
+def _remove_folder(folder: Path) -> None:
+    for last in range(_REMOVE_TRIES - 1, -1, -1):
+        try:
+            for name in os.listdir(folder):  # noqa: PTH208  # names are enough
+                (folder / name).unlink(missing_ok=True)
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            if last == 0:
+                raise
+
+
+def _newest(folder: Path) -> datetime | None:
+    try:
+        times = [folder.stat().st_mtime, *(entry.stat().st_mtime for entry in os.scandir(folder))]
+    except FileNotFoundError:
+        return None
+    return datetime.fromtimestamp(max(times), UTC)

@@ -1,0 +1,95 @@
+"""Reading stored bytes once: CRC-64/NVME of each piece and digests of the whole, in one pass. All calls block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+
+from common.digests import Crc64, Digests, StreamHasher
+from common.errors import LeaseLost
+from common.storage.base import SealWatch, Segment
+
+BUFFER_SIZE = 1024 * 1024  # fits the cache of a core, so that hashing does not wait for memory
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """`crcs` stand in the order of the pieces; None where the file ended before the piece did."""
+
+    crcs: list[int | None]
+    digests: Digests
+
+
+def read_back(descriptor: int, pieces: Sequence[Segment], algorithms: Iterable[str], watch: SealWatch) -> ReadBack:
+    """Read pieces that follow each other without gaps from byte 0. Raises LeaseLost when `watch.stop` is set."""
+    size = sum(piece.length for piece in pieces)
+    whole = StreamHasher(algorithms)
+    crcs = _PieceCrcs(pieces)
+    done = 0
+    with closing(_buffers(descriptor, size)) as buffers:
+        for buffer in buffers:
+            if watch.stop.is_set():
+                raise LeaseLost("The verification was stopped.")
+            whole.update(buffer)
+            crcs.update(buffer)
+            done += len(buffer)
+            watch.progress(done)
+    return ReadBack(crcs.finished(), whole.digests())
+
+
+class _PieceCrcs:
+    """Cuts a stream into pieces and keeps the CRC of each."""
+
+    def __init__(self, pieces: Sequence[Segment]) -> None:
+        self._pieces = pieces
+        self._crcs: list[int | None] = []
+        self._running = Crc64()
+        self._left = pieces[0].length if pieces else 0
+
+    def update(self, buffer: memoryview) -> None:
+        start = 0
+        while start < len(buffer):
+            part = buffer[start : start + self._left]
+            self._running.update(part)
+            self._left -= len(part)
+            start += len(part)
+            if self._left == 0:
+                self._next()
+
+    def _next(self) -> None:
+        self._crcs.append(self._running.value)
+        self._running = Crc64()
+        if len(self._crcs) < len(self._pieces):
+            self._left = self._pieces[len(self._crcs)].length
+
+    def finished(self) -> list[int | None]:
+        cut: list[int | None] = [None] * (len(self._pieces) - len(self._crcs))
+        return self._crcs + cut
+
+
+def _buffers(descriptor: int, size: int) -> Generator[memoryview, None, None]:
+    """The first `size` bytes, or as many as there are. A thread reads the next buffer while one is worked on."""
+    os.posix_fadvise(descriptor, 0, size, os.POSIX_FADV_SEQUENTIAL)
+    spare, current = (memoryview(bytearray(min(size, BUFFER_SIZE))) for _ in range(2))
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
+        position = 0
+        ahead: Future[int] = thread.submit(_fill, descriptor, current, size, position)
+        while count := ahead.result():
+            filled, current, spare = current, spare, current
+            position += count
+            ahead = thread.submit(_fill, descriptor, current, size, position)
+            yield filled[:count]
+
+
+def _fill(descriptor: int, buffer: memoryview, size: int, offset: int) -> int:
+    wanted = min(len(buffer), size - offset)
+    filled = 0
+    while filled < wanted:
+        count = os.preadv(descriptor, [buffer[filled:wanted]], offset + filled)
+        if count == 0:
+            break
+        filled += count
+    return filled

@@ -1,0 +1,136 @@
+"""The receipts of an upload as this process knows them: all journals merged, each read only as far as it is new."""
+
+from __future__ import annotations
+
+import os
+import threading
+from bisect import bisect_left, insort
+from collections import OrderedDict
+from pathlib import Path
+
+from common.storage.base import Receipt, Segment
+from common.storage.journal import Journal, journals
+from common.storage.records import RECORD_SIZE, unpack
+
+MOST_UPLOADS = 512  # remembered at once; a forgotten one is read again from the start
+MOST_RECEIPTS = 100_000  # of all remembered uploads together: about 30 MB
+_TRIES = 10  # a reading that journals are taken away from begins again
+
+
+class Ledger:
+    """The merged receipts of one upload and the journal of this process. All methods block; any thread may call."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._mutex = threading.Lock()
+        self._journal = Journal(folder)
+        self._read: dict[Path, int] = {}  # journal -> bytes read
+        self._offsets: list[int] = []  # sorted
+        self._found: dict[int, dict[Receipt, Path]] = {}  # offset -> receipts there; more than one is damage
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def append(self, receipt: Receipt, *, durable: bool) -> None:
+        """Record that a segment is stored. The caller has made its bytes durable and holds the shared lock."""
+        self._journal.append(receipt, durable=durable)
+
+    def receipts(self) -> list[Receipt]:
+        """All receipts by offset. Raises FileNotFoundError when the folder is not there."""
+        with self._mutex:
+            self._refresh()
+            return [receipt for offset in self._offsets for receipt in sorted(self._found[offset])]
+
+    def touching(self, segment: Segment) -> dict[Receipt, Path]:
+        """The receipts that share a byte with `segment`, each with its journal."""
+        with self._mutex:
+            self._refresh()
+            start = bisect_left(self._offsets, segment.offset)
+            touched: dict[Receipt, Path] = {}
+            for offset in self._offsets[max(0, start - 1) : start]:
+                touched |= {
+                    receipt: journal
+                    for receipt, journal in self._found[offset].items()
+                    if receipt.offset + receipt.length > segment.offset
+                }
+            for offset in self._offsets[start:]:
+                if offset >= segment.offset + max(1, segment.length):
+                    break
+                touched |= self._found[offset]
+            return touched
+
+    def _refresh(self) -> None:
+        for _ in range(_TRIES):
+            if self._read_on():
+                return
+            self._read.clear()
+            self._offsets.clear()
+            self._found.clear()
+        raise OSError("the receipts change all the time")
+
+    def _read_on(self) -> bool:
+        """Read what is new. False when a journal vanished or shrank, so what is known may be too much."""
+        present = journals(self._folder)
+        if not self._read.keys() <= set(present):
+            return False
+        for journal in present:
+            known = self._read.get(journal, 0)
+            try:
+                fresh = _tail(journal, known)
+            except FileNotFoundError:
+                return False
+            if fresh is None:
+                return False
+            self._read[journal] = known + RECORD_SIZE * self._add(journal, fresh)
+        return True
+
+    def _add(self, journal: Path, content: bytes) -> int:
+        found = unpack(content)
+        for receipt in found:
+            there = self._found.get(receipt.offset)
+            if there is None:
+                insort(self._offsets, receipt.offset)
+                there = self._found[receipt.offset] = {}
+            there.setdefault(receipt, journal)
+        return len(found)
+
+
+def _tail(journal: Path, known: int) -> bytes | None:
+    """What follows the `known` bytes; None when there is less. Opened every time: on NFS only that shows the size."""
+    descriptor = os.open(journal, os.O_RDONLY)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size < known:
+            return None
+        return os.pread(descriptor, size - known, known) if size > known else b""
+    finally:
+        os.close(descriptor)
+
+
+class Ledgers:
+    """The ledgers of the uploads used last, bounded by uploads and by receipts."""
+
+    def __init__(self, most_uploads: int = MOST_UPLOADS, most_receipts: int = MOST_RECEIPTS) -> None:
+        self._most_uploads = most_uploads
+        self._most_receipts = most_receipts
+        self._mutex = threading.Lock()
+        self._ledgers: OrderedDict[Path, Ledger] = OrderedDict()
+
+    def of(self, folder: Path) -> Ledger:
+        with self._mutex:
+            if folder not in self._ledgers:
+                self._ledgers[folder] = Ledger(folder)
+            self._ledgers.move_to_end(folder)
+            ledger = self._ledgers[folder]
+            self._trim()
+            return ledger
+
+    def forget(self, folder: Path) -> None:
+        with self._mutex:
+            self._ledgers.pop(folder, None)
+
+    def _trim(self) -> None:
+        total = sum(map(len, self._ledgers.values()))
+        while len(self._ledgers) > 1 and (len(self._ledgers) > self._most_uploads or total > self._most_receipts):
+            _, oldest = self._ledgers.popitem(last=False)
+            total -= len(oldest)

@@ -1,0 +1,62 @@
+"""Do the receipts cover a file exactly, without gaps and overlaps? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from common.chunking import ChunkPlan
+from common.storage.base import Receipt
+
+Span = tuple[int, int]
+"""First byte and the byte after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """`pieces`: receipts in order that overlap no other; `holes`: what they leave uncovered of the file."""
+
+    pieces: list[Receipt]
+    holes: list[Span]
+
+
+def tile(receipts: Iterable[Receipt], size: int) -> Tiling:
+    """Lay out receipts over a file of `size` bytes.
+
+    Receipts that overlap each other say two things about the same byte: neither is believed. The same goes for one
+    that lies across the end. Those wholly behind the end, and empty ones, say nothing about the file.
+    """
+    counting = sorted({receipt for receipt in receipts if receipt.length > 0 and receipt.offset < size})
+    alone = [cluster[0] for cluster in _clusters(counting) if len(cluster) == 1]
+    pieces = [receipt for receipt in alone if receipt.offset + receipt.length <= size]
+    return Tiling(pieces, _holes(pieces, size))
+
+
+def chunks_in(spans: Iterable[Span], plan: ChunkPlan) -> list[int]:
+    """Indexes of all chunks that share a byte with one of the spans, in order."""
+    return sorted({i for start, end in spans for i in range(plan.index_at(start), plan.index_at(end - 1) + 1)})
+
+
+def _clusters(receipts: list[Receipt]) -> Iterable[list[Receipt]]:
+    cluster: list[Receipt] = []
+    reach = 0
+    for receipt in receipts:
+        if cluster and receipt.offset >= reach:
+            yield cluster
+            cluster = []
+        cluster.append(receipt)
+        reach = max(reach, receipt.offset + receipt.length)
+    if cluster:
+        yield cluster
+
+
+def _holes(pieces: list[Receipt], size: int) -> list[Span]:
+    holes: list[Span] = []
+    position = 0
+    for piece in pieces:
+        if piece.offset > position:
+            holes.append((position, piece.offset))
+        position = piece.offset + piece.length
+    if position < size:
+        holes.append((position, size))
+    return holes

@@ -1,0 +1,115 @@
+"""One write of one segment: its locks, its descriptors, its bytes, its receipt."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from common.errors import ChunkConflict, UploadNotOpen
+from common.storage.base import Receipt, Segment
+from common.storage.durable import is_at, write_at
+from common.storage.layout import UploadPaths
+from common.storage.locks import RangeLock, RangeLocks, share
+from common.storage.receipts import Ledger
+
+
+class Writing:
+    """All methods block: call them in threads, one at a time, and `close` at the end whatever happened.
+
+    Order: `enter` until it says True, then either compare with `known`, or `write` batches and `commit`.
+    """
+
+    def __init__(
+        self,
+        paths: UploadPaths,
+        segment: Segment,
+        *,
+        ledger: Ledger,
+        ranges: RangeLocks,
+        require_space: Callable[[], None],
+        durable: bool,
+    ) -> None:
+        self.known: Receipt | None = None
+        self._paths = paths
+        self._segment = segment
+        self._ledger = ledger
+        self._ranges = ranges
+        self._require_space = require_space
+        self._durable = durable
+        self._busy = threading.Lock()  # a descriptor is never closed while a thread uses it
+        self._lock: RangeLock | None = None
+        self._locks: int | None = None
+        self._data: int | None = None
+
+    def enter(self) -> bool:
+        """Take the segment and the share in the data file; False while another connection has the segment.
+
+        Raises FileNotFoundError (no such upload here), UploadNotOpen (it is being sealed), ChunkConflict (receipts
+        lie across the segment's borders), InsufficientStorage.
+        """
+        with self._busy:
+            if self._locks is None:
+                self._locks = os.open(self._paths.locks, os.O_RDWR)
+            self._lock = self._ranges.take(self._locks, self._segment.offset, self._segment.length)
+            if self._lock is None:
+                return False
+            self._data = os.open(self._paths.data, os.O_RDWR)
+            if not share(self._data):
+                raise UploadNotOpen("The upload is being finalized; it takes no chunks now.")
+            self._check_in_place()
+            self._look_up()
+            if self.known is None:
+                self._require_space()
+            return True
+
+    def write(self, batch: Sequence[bytes], offset: int) -> int:
+        """Put a batch in place; returns its bytes. Raises FileNotFoundError once the upload has been aborted."""
+        with self._busy:
+            if os.fstat(self._open_data).st_nlink == 0:
+                raise FileNotFoundError(self._paths.data)
+            return write_at(self._open_data, batch, offset)
+
+    def commit(self, receipt: Receipt) -> None:
+        """Make the bytes durable where every chunk has to be, then the receipt. An fsync that failed is the end:
+        the kernel may call the same pages clean next time, so only writing them again makes them true."""
+        with self._busy:
+            if self._durable:
+                os.fdatasync(self._open_data)
+            self._check_in_place()
+            self._ledger.append(receipt, durable=self._durable)
+
+    def close(self) -> None:
+        """Let go of everything. The receipt, if any, stands."""
+        with self._busy, ExitStack() as held:
+            for descriptor in (self._locks, self._data):
+                if descriptor is not None:
+                    held.callback(os.close, descriptor)
+            if self._lock is not None:
+                held.callback(self._lock.release)
+            self._locks = self._data = self._lock = None
+
+    @property
+    def _open_data(self) -> int:
+        assert self._data is not None, "enter first"
+        return self._data
+
+    def _check_in_place(self) -> None:
+        if not is_at(self._open_data, self._paths.data):
+            raise FileNotFoundError(self._paths.data)  # aborted or published since it was opened
+
+    def _look_up(self) -> None:
+        touching = self._ledger.touching(self._segment)
+        if not touching:
+            return
+        if any(receipt.offset != self._segment.offset for receipt in touching):
+            raise ChunkConflict("These bytes overlap others that are stored already.")
+        self.known, journal = next(iter(touching.items()))
+        if self._durable:
+            # Its writer may have died before it could: nobody may be told twice of what a power loss takes away.
+            descriptor = os.open(journal, os.O_RDONLY)
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)

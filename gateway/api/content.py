@@ -1,0 +1,107 @@
+"""The route that sends a file's bytes: ranges, conditions, digests (RFC 9110 sections 13 and 14, RFC 9530)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import StreamingResponse
+from starlette.types import Send
+
+from common import errors
+from common.db.models import File
+from common.digests import CRC_64, SHA_256, format_digest_field, parse_hex
+from gateway.api.documented import problems
+from gateway.api.fields import attachment, matches, parse_range
+from gateway.dependencies import Caller, Files
+
+router = APIRouter(prefix="/v1/files", tags=["files"])
+
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The whole file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+    206: {"description": "The asked range."},
+    304: {"description": "The client has it already."},
+    **problems(errors.FileNotFound, errors.RangeNotSatisfiable, errors.StorageUnavailable),
+}
+
+
+@router.head("/{file_id}/content", responses=_ANSWERS, summary="Size, type and digest of the bytes")
+@router.get("/{file_id}/content", responses=_ANSWERS, summary="The bytes")
+async def get_content(file_id: str, request: Request, caller: Caller, files: Files) -> Response:
+    file = await files.get(caller, file_id)
+    headers = _headers(file)
+    if _not_modified(request, file):
+        return Response(status_code=304, headers=headers)
+    wanted = _wanted_range(request, file) if request.method == "GET" else None  # RFC 9110 section 14.2
+    start, length = wanted or (0, file.size)
+    headers["Content-Length"] = str(length)
+    headers["Content-Type"] = file.content_type
+    if wanted is not None:
+        headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{file.size}"
+    status = 206 if wanted is not None else 200
+    if request.method == "HEAD" or length == 0:
+        return Response(status_code=status, headers=headers)
+    # opened before the answer begins: a file that cannot be read is a clean error, never a short body
+    return FileStream(await files.open(file, start, length), status, headers)
+
+
+class FileStream(StreamingResponse):
+    """Streams and closes the file also when the client goes away in the middle."""
+
+    def __init__(self, content: AsyncIterator[bytes], status: int, headers: dict[str, str]) -> None:
+        super().__init__(content, status_code=status, headers=headers)
+
+    async def stream_response(self, send: Send) -> None:
+        try:
+            await super().stream_response(send)
+        finally:
+            close = getattr(self.body_iterator, "aclose", None)
+            if close is not None:
+                await close()
+
+
+def etag_of(file: File) -> str:
+    """The SHA-256, or the CRC where a file was verified by its receipts only."""
+    if SHA_256 in file.digests:
+        return f'"{file.digests[SHA_256]}"'
+    return f'"{CRC_64}-{file.digests.get(CRC_64, "")}-{file.size}"'
+
+
+def _headers(file: File) -> dict[str, str]:
+    return {
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": attachment(file.filename),
+        "ETag": etag_of(file),
+        "Last-Modified": format_datetime(file.created_at, usegmt=True),
+        "Repr-Digest": format_digest_field(parse_hex(file.digests)),
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _not_modified(request: Request, file: File) -> bool:
+    given = request.headers.get("if-none-match")
+    if given is not None:
+        return matches(given, etag_of(file))
+    since = request.headers.get("if-modified-since")
+    return since is not None and _same_second(since, file)
+
+
+def _wanted_range(request: Request, file: File) -> tuple[int, int] | None:
+    header = request.headers.get("range")
+    if header is None:
+        return None
+    condition = request.headers.get("if-range")  # RFC 9110 section 13.1.5: strong comparison, else the whole
+    if condition is not None and condition.strip() != etag_of(file) and not _same_second(condition, file):
+        return None
+    return parse_range(header, file.size)
+
+
+def _same_second(text: str, file: File) -> bool:
+    """Files never change, so the only date that a client can have from us is the very one we sent."""
+    try:
+        return parsedate_to_datetime(text) >= file.created_at.replace(microsecond=0)
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,68 @@
+"""Routes of published files: list, look at, change, delete."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AfterValidator
+
+from common import errors
+from common.db.files import FileFilter
+from gateway.api.documented import problems
+from gateway.api.schemas import FilePage, FilePatch, FileView
+from gateway.dependencies import Caller, Files
+
+router = APIRouter(prefix="/v1/files", tags=["files"])
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """A time without an offset is taken as UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+
+
+@router.get("", responses=problems(), summary="Files, newest first")
+async def list_files(
+    caller: Caller,
+    files: Files,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    filename: Annotated[str | None, Query(description="The exact name.")] = None,
+    tag: Annotated[str | None, Query(description="`key=value`, or `key` for any value.")] = None,
+    content_type: str | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
+) -> FilePage:
+    key, equals, value = (tag or "").partition("=")
+    wanted = FileFilter(
+        filename=filename,
+        content_type=content_type,
+        tag=(key, value if equals else None) if tag else None,
+        created_after=created_after,
+        created_before=created_before,
+    )
+    page = await files.page(caller, wanted, cursor, limit)
+    return FilePage(items=[FileView.of(file) for file in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/{file_id}", responses=problems(errors.FileNotFound), summary="What is known of a file")
+async def get_file(file_id: str, caller: Caller, files: Files) -> FileView:
+    return FileView.of(await files.get(caller, file_id))
+
+
+@router.patch(
+    "/{file_id}",
+    responses=problems(errors.FileNotFound, errors.MetadataTooLarge),
+    summary="Change description, tags, metadata",
+)
+async def patch_file(file_id: str, body: FilePatch, caller: Caller, files: Files) -> FileView:
+    return FileView.of(await files.change(caller, file_id, body.given()))
+
+
+@router.delete("/{file_id}", status_code=204, responses=problems(errors.FileNotFound), summary="Delete a file")
+async def delete_file(file_id: str, caller: Caller, files: Files) -> None:
+    await files.delete(caller, file_id)

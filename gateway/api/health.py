@@ -1,0 +1,88 @@
+"""Limits, probes and metrics. Liveness looks at nothing; readiness looks at what a chunk needs, so not at Redis."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Response
+
+from common.db.migrate import is_current
+from common.digests import DIGEST_SIZES
+from common.errors import SluiceError
+from gateway.api.documented import problems
+from gateway.api.schemas import ChunkLimits, Limits
+from gateway.dependencies import Services
+
+router = APIRouter()
+
+PROBE_SECONDS = 2.0  # a probe that waits longer is a failure to Kubernetes anyway
+
+
+@router.get("/v1/limits", tags=["limits"], responses=problems(), summary="What this service takes")
+async def limits(services: Services) -> Limits:
+    set_to = services.settings.limits
+    return Limits(
+        max_file_size=set_to.max_file_size,
+        chunk_size=ChunkLimits(
+            min=set_to.chunk_size_min,
+            max=set_to.chunk_size_max,
+            default="clamp(size / 500, 5 MiB, 20 MiB) rounded up to 1 MiB; more where max_chunks asks for it",
+        ),
+        max_chunks=set_to.max_chunks,
+        max_metadata_bytes=set_to.max_metadata_bytes,
+        max_tags=set_to.max_tags,
+        allowed_extensions=sorted(set_to.allowed_extensions),
+        digest_algorithms=list(DIGEST_SIZES),
+        surfaces=["native"],
+    )
+
+
+@router.get("/livez", tags=["probes"], summary="The event loop runs")
+async def livez() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@router.get("/readyz", tags=["probes"], summary="Not draining, storage writable, database reachable")
+async def readyz(services: Services, response: Response) -> dict[str, object]:
+    reasons = ["draining"] if services.draining else []
+    reasons += await _failing(services.storage.check_writable(), services.database.ping())
+    return _verdict(reasons, response)
+
+
+@router.get("/startupz", tags=["probes"], summary="The database has the schema of this version")
+async def startupz(services: Services, response: Response) -> dict[str, object]:
+    try:
+        current = await is_current(services.database)
+    except SluiceError as error:
+        return _verdict([error.code], response)
+    return _verdict([] if current else ["schema_not_current"], response)
+
+
+@router.get("/metrics", tags=["probes"], summary="Prometheus metrics of this process")
+async def metrics(services: Services) -> Response:
+    return Response(services.metrics.render(), media_type=services.metrics.content_type)
+
+
+async def _failing(*checks: object) -> list[str]:
+    """Codes of the checks that fail or do not answer in time."""
+    results = await asyncio.gather(*(_bounded(check) for check in checks))
+    return [code for code in results if code]
+
+
+async def _bounded(check: object) -> str | None:
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await check  # type: ignore[misc]
+    except SluiceError as error:
+        return error.code
+    except TimeoutError:
+        return "probe_timeout"
+    return None
+
+
+def _verdict(reasons: list[str], response: Response) -> dict[str, object]:
+    response.headers["Cache-Control"] = "no-store"
+    if not reasons:
+        return {"status": "ok"}
+    response.status_code = 503
+    return {"status": "unavailable", "reasons": reasons}

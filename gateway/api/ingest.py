@@ -1,0 +1,163 @@
+"""Routes that take whole files in one request: a raw body, or a form with one or many files."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from common import errors
+from common.settings import LimitsSettings
+from gateway.api.documented import problems
+from gateway.api.fields import body_of, content_digest, content_length, disposition_filename
+from gateway.api.forms import FormReader, Part, read_field
+from gateway.api.jobs import RETRY_AFTER
+from gateway.api.schemas import AcceptedFile, AcceptedFiles, JobView
+from gateway.dependencies import Caller, Ingest, Jobs, Services
+from gateway.intake import Pieces
+from gateway.service.caller import Caller as CallerValue
+from gateway.service.ingest import Accepted, Delivery, IngestService
+from gateway.service.requests import Description, parse_tags
+
+router = APIRouter(prefix="/v1/files", tags=["files"])
+
+MAX_FIELDS = 100  # form fields of one request
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "schema": {
+        "type": "object",
+        "properties": {
+            "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
+            "client_id": {"type": "string"},
+            "timestamp": {"type": "string"},
+            "tags": {"type": "string", "description": "A JSON object, or `key=value,other`."},
+            "description": {"type": "string"},
+            "metadata": {"type": "string", "description": "A JSON object; other fields become members of it."},
+        },
+    }
+}
+_ERRORS = (
+    errors.InvalidFilename,
+    errors.InvalidDigest,
+    errors.DigestMismatch,
+    errors.MetadataTooLarge,
+    errors.BodyIncomplete,
+    errors.FileTooLarge,
+    errors.ExtensionNotAllowed,
+    errors.StorageUnavailable,
+    errors.InsufficientStorage,
+)
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobView | AcceptedFiles,
+    responses=problems(*_ERRORS),
+    openapi_extra={"requestBody": {"content": {"*/*": _BINARY, "multipart/form-data": _FORM}}},
+    summary="Send whole files in one request",
+)
+async def post_files(
+    request: Request,
+    caller: Caller,
+    ingest: Ingest,
+    jobs: Jobs,
+    services: Services,
+    response: Response,
+    filename: Annotated[str | None, Query(description="Instead of Content-Disposition.")] = None,
+    tag: Annotated[list[str] | None, Query(description="`key=value`, repeated; raw body only.")] = None,
+    description: Annotated[str | None, Query(description="Raw body only.")] = None,
+) -> JobView | AcceptedFiles:
+    """A raw body is one file: its type in `Content-Type`, its name in `Content-Disposition` (RFC 6266) or `?filename=`;
+    the answer is the job. A `multipart/form-data` body brings one or many files and fields that hold for all of them;
+    the answer lists the jobs. All files of a request are taken or none."""
+    content_type = request.headers.get("content-type", "")
+    delivery = Delivery()
+    try:
+        if content_type.lower().startswith("multipart/form-data"):
+            about = await _read_form(request, caller, ingest, delivery, services.settings.limits)
+            accepted = await ingest.accept(caller, delivery, about)
+            return AcceptedFiles(files=[_accepted(item) for item in accepted])
+        about = Description(description, {}, parse_tags(tag or []))
+        await ingest.receive(
+            caller,
+            delivery,
+            Pieces(body_of(request)),
+            filename=filename or disposition_filename(request.headers.get("content-disposition")),
+            content_type=content_type or None,
+            length=content_length(request),
+            declared=content_digest(request),
+        )
+        (accepted_one,) = await ingest.accept(caller, delivery, about)
+    except errors.SluiceError:
+        await ingest.discard(caller, delivery)
+        raise
+    response.headers["Location"] = f"/v1/jobs/{accepted_one.job.id}"
+    response.headers["Retry-After"] = str(RETRY_AFTER)
+    return JobView.of(await jobs.status_of(accepted_one.job))
+
+
+async def _read_form(
+    request: Request, caller: CallerValue, ingest: IngestService, delivery: Delivery, limits: LimitsSettings
+) -> Description:
+    """Store every file part while it arrives; the fields may stand before, between or after them."""
+    fields: dict[str, str] = {}
+    reader = FormReader(request.headers["content-type"], body_of(request))
+    async for part in reader.parts():
+        if part.filename is None:
+            fields[part.name] = await read_field(part, limits.max_metadata_bytes)
+            if len(fields) > MAX_FIELDS:
+                raise errors.InvalidRequest(f"A form may have at most {MAX_FIELDS} fields.")
+            continue
+        await _receive_part(part, caller, ingest, delivery, limits)
+    if not delivery.received:
+        raise errors.InvalidRequest("The form has no file: a file part needs a filename.")
+    return about_of(fields)
+
+
+async def _receive_part(
+    part: Part, caller: CallerValue, ingest: IngestService, delivery: Delivery, limits: LimitsSettings
+) -> None:
+    if len(delivery.received) >= limits.max_form_files:
+        raise errors.InvalidRequest(f"A form may bring at most {limits.max_form_files} files.")
+    await ingest.receive(
+        caller, delivery, Pieces(part.data), filename=part.filename or "", content_type=part.content_type
+    )
+
+
+def about_of(fields: dict[str, str]) -> Description:
+    """`description`, `tags`, `metadata`; `client_id`, `timestamp` and all others become metadata. Pure."""
+    rest = dict(fields)
+    description = rest.pop("description", None)
+    tags = _tags_of(rest.pop("tags", ""))
+    metadata = _object_of("metadata", rest.pop("metadata", "{}"))
+    return Description(description, {**metadata, **rest}, tags)
+
+
+def _tags_of(text: str) -> dict[str, str]:
+    if not text.strip():
+        return {}
+    if text.lstrip().startswith("{"):
+        return {key: str(value) for key, value in _object_of("tags", text).items()}
+    if text.lstrip().startswith("["):
+        return parse_tags([str(item) for item in _parsed("tags", text)])
+    return parse_tags([part for part in text.split(",") if part.strip()])
+
+
+def _object_of(field: str, text: str) -> dict[str, Any]:
+    value = _parsed(field, text)
+    if not isinstance(value, dict):
+        raise errors.InvalidRequest(f"The form field {field} must be a JSON object.")
+    return value
+
+
+def _parsed(field: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise errors.InvalidRequest(f"The form field {field} is not valid JSON.") from error
+
+
+def _accepted(item: Accepted) -> AcceptedFile:
+    return AcceptedFile(filename=item.filename, upload_id=item.upload_id, job_id=item.job.id)

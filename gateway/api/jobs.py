@@ -1,0 +1,45 @@
+"""Routes of jobs: the polling endpoint."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from common import errors
+from common.states import JobKind, JobState
+from gateway.api.documented import problems
+from gateway.api.schemas import JobPage, JobView
+from gateway.dependencies import Caller, Jobs
+from gateway.service.jobs import JobStatus
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+RETRY_AFTER = 1  # seconds between polls of a client that does not use `wait`
+Wait = Annotated[float, Query(ge=0, description="Seconds to hold the answer until the job has ended.")]
+
+
+def job_answer(status: JobStatus, response: Response) -> JobView:
+    """The job, and when to ask again while it is not finished."""
+    if not status.final:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    response.headers["Cache-Control"] = "no-store"
+    return JobView.of(status)
+
+
+@router.get("/{job_id}", responses=problems(errors.JobNotFound), summary="State and progress of a job")
+async def get_job(job_id: str, caller: Caller, jobs: Jobs, response: Response, wait: Wait = 0) -> JobView:
+    return job_answer(await jobs.status(caller, job_id, wait), response)
+
+
+@router.get("", responses=problems(), summary="Jobs, newest first")
+async def list_jobs(
+    caller: Caller,
+    jobs: Jobs,
+    state: JobState | None = None,
+    kind: JobKind | None = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> JobPage:
+    page = await jobs.page(caller, state, kind, cursor, limit)
+    return JobPage(items=[JobView.of(jobs.listed(job)) for job in page.items], next_cursor=page.next_cursor)

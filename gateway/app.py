@@ -1,0 +1,54 @@
+"""create_app(settings): lifespan -> typed state, routers, middleware, error handlers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TypedDict
+
+from fastapi import FastAPI
+
+from common.settings import Settings
+from common.telemetry import Metrics
+from gateway import problems
+from gateway.api import content, files, health, ingest, jobs, uploads
+from gateway.guards import Guards
+from gateway.services import Services, open_services
+
+DESCRIPTION = """
+Queue-backed upload ingestion. Create an upload, send its chunks in any order, finalize, poll the job, read the file.
+Every refusal is `application/problem+json` (RFC 9457) with a stable `code`.
+"""
+
+
+class State(TypedDict):
+    """What the lifespan opens, typed; `gateway.dependencies` hands it to the routes."""
+
+    services: Services
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway as an ASGI app. Nothing is opened before its lifespan begins."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+        async with open_services(settings, metrics) as services:
+            app.state.services = services  # for the server, which tells it to drain
+            yield {"services": services}
+
+    app = FastAPI(
+        title="Sluice",
+        version=version("sluice"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for surface in (uploads, jobs, ingest, files, content, health):
+        app.include_router(surface.router)
+    problems.install(app, metrics)
+    app.add_middleware(Guards, settings=settings.http, metrics=metrics)
+    return app

@@ -1,0 +1,65 @@
+"""Annotated aliases for the routes: who is calling, and the use cases. Authentication comes before any body is read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from gateway.service.caller import Caller as CallerValue
+from gateway.service.chunks import ChunkService
+from gateway.service.files import FileService
+from gateway.service.finalize import FinalizeService
+from gateway.service.ingest import IngestService
+from gateway.service.jobs import JobService
+from gateway.service.uploads import UploadService
+from gateway.services import Services as ServicesValue
+
+DEFAULT_TENANT = "default"
+
+
+def services_of(request: Request) -> ServicesValue:
+    """What the lifespan has opened."""
+    services: ServicesValue = request.state.services
+    return services
+
+
+def caller_of(request: Request) -> CallerValue:
+    """Everybody is the tenant `default` until authentication comes; the tenant is part of every query already."""
+    return CallerValue(DEFAULT_TENANT, request.scope["request_id"])
+
+
+Services = Annotated[ServicesValue, Depends(services_of)]
+Caller = Annotated[CallerValue, Depends(caller_of)]
+
+
+def _uploads(services: Services) -> UploadService:
+    return services.uploads
+
+
+def _chunks(services: Services) -> ChunkService:
+    return services.chunks
+
+
+def _finalizing(services: Services) -> FinalizeService:
+    return services.finalizing
+
+
+def _ingest(services: Services) -> IngestService:
+    return services.ingest
+
+
+def _jobs(services: Services) -> JobService:
+    return services.jobs
+
+
+def _files(services: Services) -> FileService:
+    return services.files
+
+
+Uploads = Annotated[UploadService, Depends(_uploads)]
+Chunks = Annotated[ChunkService, Depends(_chunks)]
+Finalizing = Annotated[FinalizeService, Depends(_finalizing)]
+Ingest = Annotated[IngestService, Depends(_ingest)]
+Jobs = Annotated[JobService, Depends(_jobs)]
+Files = Annotated[FileService, Depends(_files)]

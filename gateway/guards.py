@@ -1,0 +1,155 @@
+"""Pure ASGI middleware around every request: request id, log context, body bounds, clean ends, metrics.
+
+A route never sees a body without a deadline, and a client never waits on a connection whose body was not read: such an
+answer says `Connection: close` and what the client still sends is dropped for a moment, so that it can read the answer.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from common.errors import Internal, SluiceError, Unavailable
+from common.ids import new_id
+from common.settings import HttpSettings
+from common.telemetry import Metrics, get_logger
+from gateway.deadlines import SLACK, BodyDeadline
+from gateway.problems import problem_response
+
+log = get_logger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CHUNK_PATH = re.compile(r"/v1/uploads/[^/]+/chunks/[^/]+/?")
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 32 * 1024 * 1024  # one chunk of the default sizes; a client that sends more is cut
+
+
+class Guards:
+    """One per app; counts the requests in flight."""
+
+    def __init__(self, app: ASGIApp, *, settings: HttpSettings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])  # the last one of a name is enough here
+        scope["request_id"] = _request_id(headers)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
+        body = BodyDeadline(receive, self._settings, self._limit(scope))
+        exchange = _Exchange(scope, body, send, has_body=_has_body(headers))
+        began = time.perf_counter()
+        self._in_flight += 1
+        try:
+            await self._run(scope, body, exchange)
+        finally:
+            self._in_flight -= 1
+            self._observe(scope, exchange, time.perf_counter() - began)
+
+    async def _run(self, scope: Scope, body: BodyDeadline, exchange: _Exchange) -> None:
+        if self._in_flight > self._settings.max_connections:
+            await self._refuse(Unavailable("Too many requests at once; send it again.", retry_after=1), scope, exchange)
+            return
+        try:
+            await self._app(scope, body, exchange.send)
+        except SluiceError as error:
+            await self._refuse(error, scope, exchange)
+        except Exception:
+            log.exception("request.crashed", path=scope["path"])
+            await self._refuse(Internal("An unexpected error; tell the operator the request_id."), scope, exchange)
+        await exchange.finish()
+
+    async def _refuse(self, error: SluiceError, scope: Scope, exchange: _Exchange) -> None:
+        self._metrics.refused.labels(code=error.code).inc()
+        if exchange.started:
+            raise error  # too late for an answer: the server cuts the connection, the client sees a short body
+        response = problem_response(error, scope["request_id"])
+        await response(scope, exchange.receive, exchange.send)
+        await exchange.finish()
+
+    def _limit(self, scope: Scope) -> int | None:
+        """Bytes that the body may have; the routes that stream count for themselves."""
+        streams = (scope["method"] == "PUT" and _CHUNK_PATH.fullmatch(scope["path"])) or (
+            scope["method"] == "POST" and scope["path"].rstrip("/") == "/v1/files"
+        )
+        return None if streams else self._settings.max_json_body
+
+    def _observe(self, scope: Scope, exchange: _Exchange, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._metrics.requests.labels(method=scope["method"], route=route, status=exchange.status).inc()
+        self._metrics.request_seconds.labels(route=route).observe(seconds)
+        if route not in _QUIET:
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=exchange.status,
+                ms=round(seconds * 1000, 1),
+                body_bytes=exchange.received,
+            )
+
+
+_QUIET = frozenset({"/livez", "/readyz", "/startupz", "/metrics"})
+
+
+class _Exchange:
+    """The sending side of one request: adds the request id, and ends the connection where the body was not read."""
+
+    def __init__(self, scope: Scope, body: BodyDeadline, send: Send, *, has_body: bool) -> None:
+        self._request_id = scope["request_id"].encode()
+        self._body = body
+        self._send = send
+        self._has_body = has_body
+        self._held: Message | None = None
+        self._closing = False
+        self.started = False
+        self.status = 499  # as nginx counts a client that went away before the answer
+
+    @property
+    def received(self) -> int:
+        return self._body.received
+
+    async def receive(self) -> Message:
+        return await self._body()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            extra = [(b"x-request-id", self._request_id)]
+            if self._has_body and not self._body.complete:
+                self._closing = True
+                extra.append((b"connection", b"close"))
+            message = {**message, "headers": [*message.get("headers", ()), *extra]}
+        elif self._closing and not message.get("more_body", False):
+            # The whole answer goes out now; the end of it, which closes the connection, waits for `finish`.
+            self._held = {"type": "http.response.body", "body": b"", "more_body": False}
+            message = {**message, "more_body": True}
+        await self._send(message)
+
+    async def finish(self) -> None:
+        if self._held is None:
+            return
+        held, self._held = self._held, None
+        most = _LINGER_BYTES if self._body.received == 0 else SLACK
+        await self._body.drain(most, _LINGER_SECONDS)
+        await self._send(held)
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    """The client's own id where it is harmless, else a new one."""
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    return given if _REQUEST_ID.fullmatch(given) else new_id()
+
+
+def _has_body(headers: dict[bytes, Any]) -> bool:
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"

@@ -1,0 +1,175 @@
+"""Request body -> bounded, counted, checksummed, coalesced buffers. The one place with back-pressure.
+
+A body arrives in pieces of tens of KiB. They are gathered, without copying, to batches of about 1 MiB for one gather
+write each; the next piece is asked for only when the storage asks for the next batch, so a slow disk slows the client
+down instead of filling memory. All bodies of a process share one budget: above half of it batches shrink to 64 KiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from awscrt import checksums
+
+from common.digests import CRC_64, Digests, StreamHasher, crc64_bytes, differing
+from common.errors import BodyTooLarge, ChunkLength, DigestMismatch
+from common.settings import HttpSettings
+
+SMALL_BATCH = 64 * 1024  # bytes; what uvicorn holds unread anyway
+MAX_PIECES = 512  # half of IOV_MAX on Linux: tiny pieces must not grow the list without bound
+HASH_INLINE = 16 * 1024  # bytes; hashing less than this costs less than the hop to a thread
+
+
+class IntakeMemory:
+    """Bytes that all bodies of this process hold between receiving and writing."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self.held = 0
+        self._limit = settings.intake_memory
+        self._batch = settings.intake_buffer
+
+    def batch_size(self) -> int:
+        """Bytes to gather before the next write."""
+        return self._batch if self.held < self._limit // 2 else SMALL_BATCH
+
+
+class Pieces:
+    """A body as an iterator of byte strings from which exact amounts can be taken."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self._rest = b""
+        self.started = False
+
+    async def take(self, most: int) -> bytes:
+        """The next piece, at most `most` bytes; empty at the end of the body. `most` must be positive."""
+        self.started = True
+        piece = self._rest
+        while not piece:
+            found = await anext(self._body, None)
+            if found is None:
+                return b""
+            piece = found
+        self._rest = piece[most:]
+        return piece[:most] if self._rest else piece
+
+    async def ended(self) -> bool:
+        """Whether nothing follows; waits for the client to say so."""
+        if not self._rest:
+            self._rest = await self.take(SMALL_BATCH)
+        return not self._rest
+
+
+class Intake:
+    """One segment of a body on its way to the storage. Implements `common.storage.base.Source`.
+
+    `limit` is the most bytes it takes. With `exact` the body must be just that long: ChunkLength otherwise. Digests
+    in `declared` are compared at the end, before the iteration stops: DigestMismatch. `running` is fed as well, for
+    digests over more than this segment.
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        memory: IntakeMemory,
+        *,
+        limit: int,
+        exact: bool = False,
+        declared: Digests | None = None,
+        running: StreamHasher | None = None,
+    ) -> None:
+        self.length = 0
+        self.crc64 = 0
+        self._pieces = pieces
+        self._memory = memory
+        self._limit = limit
+        self._exact = exact
+        self._declared = declared or {}
+        own = [name for name in self._declared if name != CRC_64]
+        self._hashers = [hasher for hasher in (StreamHasher(own) if own else None, running) if hasher is not None]
+        self._own = self._hashers[0] if own else None
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
+
+    @property
+    def started(self) -> bool:
+        """Whether a byte was asked for: then the same body cannot be offered to a second write."""
+        return self._pieces.started
+
+    async def __aiter__(self) -> AsyncIterator[Sequence[bytes]]:
+        held: list[int] = []  # the batch being written and the one being gathered
+        hashing: asyncio.Future[None] | None = None
+        try:
+            while batch := await self._gather():
+                held.append(self._batch_bytes)
+                hashing = await self._hash(batch, hashing)
+                yield batch
+                if len(held) > 1:
+                    self._memory.held -= held.pop(0)
+            if hashing is not None:
+                await hashing
+            await self._check()
+        finally:
+            if hashing is not None and not hashing.done():
+                await asyncio.wait([hashing])  # a thread still reads the hashers
+            self._memory.held -= sum(held) + (self._batch_bytes if self._batch else 0)
+
+    async def _gather(self) -> list[bytes]:
+        """The next batch; counts, checksums and refuses what is too long."""
+        self._batch, self._batch_bytes = [], 0
+        wanted = self._memory.batch_size()
+        while self._batch_bytes < wanted and len(self._batch) < MAX_PIECES and self.length < self._limit:
+            piece = await self._pieces.take(min(self._limit - self.length, wanted))
+            if not piece:
+                break
+            self.crc64 = checksums.crc64nvme(piece, self.crc64)
+            self.length += len(piece)
+            self._batch.append(piece)
+            self._batch_bytes += len(piece)
+            self._memory.held += len(piece)
+        batch, self._batch = self._batch, []
+        return batch
+
+    async def _hash(self, batch: list[bytes], before: asyncio.Future[None] | None) -> asyncio.Future[None] | None:
+        """Hash in a thread while the same batch is written; batches one after the other."""
+        if not self._hashers:
+            return None
+        if before is not None:
+            await before
+        if self._batch_bytes <= HASH_INLINE:
+            self._update(batch)
+            return None
+        return asyncio.get_running_loop().run_in_executor(None, self._update, batch)
+
+    def _update(self, batch: list[bytes]) -> None:
+        for hasher in self._hashers:
+            for piece in batch:
+                hasher.update(piece)
+
+    async def _check(self) -> None:
+        if self._exact:
+            if self.length < self._limit:
+                raise ChunkLength(f"The chunk has {self._limit} bytes; the body ended after {self.length}.")
+            if not await self._pieces.ended():
+                raise ChunkLength(f"The chunk has {self._limit} bytes; the body is longer.")
+        computed: Digests = {CRC_64: crc64_bytes(self.crc64)}
+        if self._own is not None:
+            computed |= self._own.digests()
+        compare_digests(self._declared, computed)
+
+
+def compare_digests(declared: Digests, computed: Digests) -> None:
+    """Raises DigestMismatch that names the algorithms."""
+    wrong = differing(declared, computed)
+    if wrong:
+        raise DigestMismatch(
+            f"The {' and '.join(wrong)} of the received bytes differ from the declared digest; send them again.",
+            algorithms=wrong,
+        )
+
+
+def refuse_beyond(limit: int, declared_length: int | None) -> None:
+    """Refuse before the first read what announces itself as too long. Lengths in bytes."""
+    if declared_length is not None and declared_length > limit:
+        raise BodyTooLarge(f"The body may have at most {limit} bytes here.", limit=limit)

@@ -1,0 +1,83 @@
+"""The HTTP/1.1 protocol of the gateway: uvicorn's httptools one, with a deadline for request heads and our errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from common.ids import new_id
+from gateway.problems import MEDIA_TYPE, TYPE_BASE
+
+
+class SluiceProtocol(HttpToolsProtocol):
+    """httptools refuses a request with both Content-Length and Transfer-Encoding, which h11 does not."""
+
+    header_timeout = 30.0
+    """Seconds from the connection, or from the first byte of a later request, to a complete request head."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._head_timer is None:
+            self._arm()
+
+    def on_headers_complete(self) -> None:
+        self._disarm()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be parsed is answered with a problem document too."""
+        del msg
+        self._answer(400, "malformed_request", "Malformed request", "The request is not well-formed HTTP/1.1.")
+
+    def _arm(self) -> None:
+        self._head_timer = self.loop.call_later(self.header_timeout, self._too_late)
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_late(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            detail = f"The request head was not complete after {self.header_timeout:g} seconds."
+            self._answer(408, "header_timeout", "The request head came too slowly", detail)
+
+    def _answer(self, status: int, code: str, title: str, detail: str) -> None:
+        """Straight to the transport: there is no request yet that an ASGI app could answer."""
+        if self.transport.is_closing():
+            return
+        request_id = new_id()
+        document = {
+            "type": TYPE_BASE + code,
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "code": code,
+            "request_id": request_id,
+        }
+        body = json.dumps(document).encode()
+        reason = {400: "Bad Request", 408: "Request Timeout"}[status]
+        head = (
+            f"HTTP/1.1 {status} {reason}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+def protocol_with(header_timeout: float) -> type[SluiceProtocol]:
+    """The protocol class with this deadline, in seconds: uvicorn makes the instances, so a class carries it."""
+    return type("SluiceProtocol", (SluiceProtocol,), {"header_timeout": header_timeout})

@@ -1,0 +1,107 @@
+"""Runs the gateway: one socket, one process, uvicorn with httptools and uvloop; drains on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import uvicorn
+from fastapi import FastAPI
+
+from common.settings import Settings
+from common.telemetry import configure_logging, get_logger
+from gateway.app import create_app
+from gateway.protocol import protocol_with
+from gateway.services import Services
+
+log = get_logger(__name__)
+
+KEEP_ALIVE_SECONDS = 75  # longer than the 60 s after which most proxies drop an idle connection on their side
+BACKLOG = 2048
+
+
+def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fd: int | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code. With `fd` an inherited listening socket is used."""
+    configure_logging(settings.logs)
+    try:
+        listener = socket.socket(fileno=fd) if fd is not None else _listen(host, port)
+    except OSError as error:
+        print(_why_not(error, host, port), file=sys.stderr)  # noqa: T201 - one line for the person at the terminal
+        return 1
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        http=protocol_with(settings.http.header_timeout),
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(settings.http.drain_seconds)),
+        backlog=BACKLOG,
+    )
+    server = DrainingServer(config, on_drain=partial(_drain, app))
+    with listener:
+        address = listener.getsockname()
+        log.info("gateway.listening", address=f"{address[0]}:{address[1]}" if isinstance(address, tuple) else address)
+        server.run(sockets=[listener])
+    log.info("gateway.stopped", pid=os.getpid())
+    return 0 if server.started else 1
+
+
+class DrainingServer(uvicorn.Server):
+    """Turns readiness off and answers waiting polls before uvicorn closes connections; exits 0 on SIGTERM."""
+
+    def __init__(self, config: uvicorn.Config, on_drain: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_drain = on_drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_drain()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, but does not raise the signal again at the end: a drained server has ended well."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+def _drain(app: FastAPI) -> None:
+    services: Services = app.state.services
+    services.drain()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is already taken; choose another with --port, or stop what listens there"
+    return f"cannot listen on {host}:{port}: {error.strerror}"

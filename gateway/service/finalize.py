@@ -1,0 +1,108 @@
+"""Finalize: a fully received upload becomes a job. Of any number of calls one makes it, and all get it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from common.db.database import Database
+from common.db.models import Job, Upload
+from common.errors import ChunksMissing, InvalidDigest, UploadNotOpen
+from common.ids import new_id
+from common.queue import Bell, Ring
+from common.states import JobKind, JobState, UploadState
+from common.telemetry import get_logger
+from gateway.service.caller import Caller
+from gateway.service.facts import FactsCache
+from gateway.service.requests import check_digests
+from gateway.service.uploads import HAS_JOB, UploadService
+
+log = get_logger(__name__)
+
+
+class FinalizeService:
+    """See the module."""
+
+    def __init__(self, uploads: UploadService, database: Database, bell: Bell, facts: FactsCache) -> None:
+        self._uploads = uploads
+        self._database = database
+        self._bell = bell
+        self._facts = facts
+
+    async def finalize(self, caller: Caller, upload_id: str, digests: dict[str, str]) -> Job:
+        """Turn a fully received upload into a job; again: the same job. Raises UploadNotFound, UploadNotOpen,
+        ChunksMissing with the missing ranges, InvalidDigest."""
+        upload = await self._uploads.load(caller, upload_id)
+        if upload.state in HAS_JOB:
+            return await self._job_of(caller, upload)
+        if upload.state != UploadState.OPEN:
+            raise UploadNotOpen(f"The upload is {upload.state}; it cannot be finalized.", state=upload.state)
+        status = await self._uploads.status_of(upload)
+        if status.missing:
+            raise ChunksMissing("Send the chunks in `missing`, then finalize again.", missing=status.missing)
+        declared = _merged(upload.digests, check_digests(digests))
+        return await self.start_job(caller, upload, digests=declared)
+
+    async def start_job(self, caller: Caller, upload: Upload, **values: object) -> Job:
+        """open -> finalizing with `values`, and the job, in one transaction; then ring the bell.
+
+        Of several calls at once one makes the job and all return it.
+        """
+        job = _new_job(caller, upload)
+        async with self._database.transaction() as db:
+            moved = await db.uploads.move(
+                upload.tenant,
+                upload.id,
+                UploadState.OPEN,
+                UploadState.FINALIZING,
+                job_id=job.id,
+                file_id=job.file_id,
+                **values,
+            )
+            if moved:
+                await db.jobs.insert(job)
+        self._facts.forget(upload.tenant, upload.id)
+        if not moved:
+            upload = await self._uploads.load(caller, upload.id)
+            if upload.state in HAS_JOB:
+                return await self._job_of(caller, upload)
+            raise UploadNotOpen(f"The upload is {upload.state}.", state=upload.state)
+        await self._bell.ring(Ring(job.id, JobKind.FINALIZE, job.epoch))
+        log.info("upload.finalizing", upload_id=upload.id, job_id=job.id)
+        return job
+
+    async def _job_of(self, caller: Caller, upload: Upload) -> Job:
+        async with self._database.reading() as db:
+            job = await db.jobs.get(caller.tenant, upload.job_id or "")
+        if job is None:
+            raise UploadNotOpen(f"The upload is {upload.state}; its job was removed.", state=upload.state)
+        return job
+
+
+def _new_job(caller: Caller, upload: Upload) -> Job:
+    """A queued job for an upload, due now; not inserted yet."""
+    now = datetime.now(UTC)
+    return Job(
+        id=new_id(),
+        tenant=upload.tenant,
+        kind=JobKind.FINALIZE,
+        state=JobState.QUEUED,
+        upload_id=upload.id,
+        file_id=new_id(),
+        round=upload.round,
+        size=upload.size or 0,
+        attempts=0,
+        epoch=0,
+        fence=0,
+        next_attempt_at=now,
+        rung_at=now,
+        request_id=caller.request_id[:64],
+        created_at=now,
+    )
+
+
+def _merged(created_with: dict[str, str], given: dict[str, str]) -> dict[str, str]:
+    """Digests declared at create and at finalize; the same algorithm must not be declared twice differently."""
+    for name, value in given.items():
+        if created_with.get(name, value) != value:
+            raise InvalidDigest(f"The {name} digest differs from the one given when the upload was created.")
+    return {**created_with, **given}

@@ -1,0 +1,144 @@
+"""Whole files in one request: a stream becomes an upload, chunk by chunk, and is finalized at its end.
+
+All files of one request are taken or none: where one is refused, or the connection breaks, every upload of the request
+is aborted, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from common.chunking import DEFAULT_MAX, default_chunk_size
+from common.db.database import Database
+from common.db.models import Job, Upload
+from common.digests import Digests, StreamHasher
+from common.errors import FileTooLarge, SluiceError
+from common.settings import LimitsSettings
+from common.storage.base import Segment, Storage, UploadKey
+from common.telemetry import Metrics, get_logger
+from gateway.intake import Intake, IntakeMemory, Pieces, compare_digests
+from gateway.service.caller import Caller
+from gateway.service.finalize import FinalizeService
+from gateway.service.requests import Description, check_about, check_size
+from gateway.service.uploads import UploadService
+
+log = get_logger(__name__)
+
+STREAM_CHUNK = DEFAULT_MAX  # bytes; of a stream whose length nobody told, which bounds it to about 195 GiB
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One file of a request, and the job to poll."""
+
+    filename: str
+    upload_id: str
+    job: Job
+
+
+@dataclass(slots=True)
+class Received:
+    """A file that has arrived whole and is not finalized yet."""
+
+    upload: Upload
+    size: int
+
+
+@dataclass(slots=True)
+class Delivery:
+    """The files of one request."""
+
+    received: list[Received] = field(default_factory=list)
+
+
+class IngestService:
+    """See the module."""
+
+    def __init__(
+        self,
+        limits: LimitsSettings,
+        uploads: UploadService,
+        finalizing: FinalizeService,
+        database: Database,
+        storage: Storage,
+        memory: IntakeMemory,
+        metrics: Metrics,
+    ) -> None:
+        self._limits = limits
+        self._uploads = uploads
+        self._finalizing = finalizing
+        self._database = database
+        self._storage = storage
+        self._memory = memory
+        self._metrics = metrics
+
+    async def receive(
+        self,
+        caller: Caller,
+        delivery: Delivery,
+        pieces: Pieces,
+        *,
+        filename: str,
+        content_type: str | None,
+        length: int | None = None,
+        declared: Digests | None = None,
+    ) -> None:
+        """Store one file of the delivery. `length` is its size where the client declared it.
+
+        Raises what a new upload raises, FileTooLarge as soon as the limit is passed, DigestMismatch.
+        """
+        check_size(length or 0, self._limits)
+        # an open end: as long as the largest file, so that the chunks can never be too many
+        chunk_size = default_chunk_size(
+            self._limits.max_file_size if length is None else length, self._limits.max_chunks
+        )
+        upload = self._uploads.new_row(caller, filename, content_type, Description(), length, chunk_size)
+        async with self._database.transaction() as db:
+            await db.uploads.insert(upload)
+        entry = Received(upload, 0)
+        delivery.received.append(entry)
+        await self._uploads.make_room(caller, upload)
+        running = StreamHasher(declared) if declared else None
+        await self._store(entry, pieces, running)
+        if running is not None and declared:
+            compare_digests(declared, running.digests())
+
+    async def accept(self, caller: Caller, delivery: Delivery, about: Description) -> list[Accepted]:
+        """Finalize every file of the delivery, with what the client said about them."""
+        checked = check_about(about, self._limits)
+        accepted = []
+        for entry in delivery.received:
+            upload = entry.upload
+            upload.size = entry.size
+            job = await self._finalizing.start_job(
+                caller,
+                upload,
+                size=entry.size,
+                description=checked.description,
+                meta=checked.metadata,
+                tags=checked.tags,
+            )
+            accepted.append(Accepted(upload.filename, upload.id, job))
+        return accepted
+
+    async def discard(self, caller: Caller, delivery: Delivery) -> None:
+        """Abort what is still open of a delivery that failed; the rest is accepted already."""
+        for entry in delivery.received:
+            try:
+                await self._uploads.abort(caller, entry.upload.id)
+            except SluiceError as error:
+                log.info("delivery.not_discarded", upload_id=entry.upload.id, code=error.code)
+
+    async def _store(self, entry: Received, pieces: Pieces, running: StreamHasher | None) -> None:
+        upload = entry.upload
+        key = UploadKey(upload.tenant, upload.id)
+        limit = min(self._limits.max_file_size, upload.chunk_size * self._limits.max_chunks)
+        while not await pieces.ended():
+            room = limit - entry.size
+            if room <= 0:
+                raise FileTooLarge(f"A file in one request may have at most {limit} bytes; send chunks.", limit=limit)
+            segment = Segment(entry.size, min(upload.chunk_size, room))
+            source = Intake(pieces, self._memory, limit=segment.length, running=running)
+            receipt = await self._storage.write(key, segment, source)
+            entry.size += receipt.length
+            self._metrics.received_bytes.inc(receipt.length)

@@ -1,0 +1,111 @@
+"""What a caller asks for, checked: names, sizes, digests, tags and metadata within the limits. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.digests import parse_hex, to_hex
+from common.errors import FileTooLarge, InvalidRequest, MetadataTooLarge
+from common.names import check_extension, clean_filename
+from common.settings import LimitsSettings
+
+MAX_TAG_KEY = 128  # characters
+MAX_TAG_VALUE = 256
+MAX_CONTENT_TYPE = 255
+MAX_DESCRIPTION_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a client says about a file beside its bytes."""
+
+    description: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """A request to create an upload. `size` in bytes; digests in hex by algorithm."""
+
+    filename: str
+    size: int
+    content_type: str | None = None
+    chunk_size: int | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+    about: Description = field(default_factory=Description)
+
+    def fingerprint(self) -> str:
+        """Equal for equal requests: tells a repeated Idempotency-Key from a reused one."""
+        about = (self.about.description, self.about.metadata, self.about.tags)
+        parts = (self.filename, self.size, self.content_type, self.chunk_size, self.digests, about)
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def check_name(name: str, limits: LimitsSettings) -> str:
+    """The clean name; raises InvalidFilename or ExtensionNotAllowed."""
+    name = clean_filename(name)
+    check_extension(name, limits.allowed_extensions)
+    return name
+
+
+def check_size(size: int, limits: LimitsSettings) -> None:
+    if size < 0:
+        raise InvalidRequest("size must not be negative.")
+    if size > limits.max_file_size:
+        raise FileTooLarge(f"A file may have at most {limits.max_file_size} bytes.", limit=limits.max_file_size)
+
+
+def check_content_type(content_type: str | None) -> str | None:
+    """A media type as it may stand in a header field."""
+    if content_type is None or not content_type.strip():
+        return None
+    text = content_type.strip()
+    if len(text) > MAX_CONTENT_TYPE or "/" not in text or not text.isascii() or not text.isprintable():
+        raise InvalidRequest("content_type must be a media type such as text/csv.")
+    return text
+
+
+def check_digests(digests: Mapping[str, str]) -> dict[str, str]:
+    """Digests in normal form; raises InvalidDigest."""
+    return to_hex(parse_hex(digests))
+
+
+def check_about(about: Description, limits: LimitsSettings) -> Description:
+    """Raises MetadataTooLarge or InvalidRequest."""
+    most = limits.max_metadata_bytes
+    if len(json.dumps(about.metadata, ensure_ascii=False).encode("utf-8", "surrogatepass")) > most:
+        raise MetadataTooLarge(f"metadata may have at most {most} bytes as JSON.", limit=most)
+    if len((about.description or "").encode("utf-8", "surrogatepass")) > MAX_DESCRIPTION_BYTES:
+        raise MetadataTooLarge(f"description may have at most {MAX_DESCRIPTION_BYTES} bytes.")
+    if len(about.tags) > limits.max_tags:
+        raise MetadataTooLarge(f"A file may have at most {limits.max_tags} tags.", limit=limits.max_tags)
+    if sum(len(key) + len(value) for key, value in about.tags.items()) > most:
+        raise MetadataTooLarge(f"All tags together may have at most {most} characters.", limit=most)
+    for key, value in about.tags.items():
+        if not key or len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
+            raise InvalidRequest(
+                f"A tag has a key of 1 to {MAX_TAG_KEY} and a value of up to {MAX_TAG_VALUE} characters."
+            )
+    _check_text(about)
+    return about
+
+
+def parse_tags(texts: list[str]) -> dict[str, str]:
+    """Tags of `key=value` or `key` texts."""
+    tags = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        tags[key.strip()] = value.strip()
+    return tags
+
+
+def _check_text(about: Description) -> None:
+    """NUL and lone surrogates cannot be stored by every database."""
+    text = json.dumps([about.description, about.metadata, about.tags], ensure_ascii=False)
+    if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidRequest("description, metadata and tags must not contain NUL or lone surrogates.")

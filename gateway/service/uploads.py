@@ -1,0 +1,190 @@
+"""Uploads: create, look at, abort. Every call may be repeated. `chunks` fills them, `finalize` ends them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.exc import IntegrityError
+
+from common.chunking import ChunkPlan, Range, agree_chunk_size, missing_ranges
+from common.db.database import Database
+from common.db.models import Upload
+from common.errors import (
+    IdempotencyKeyReused,
+    InvalidRequest,
+    SluiceError,
+    StorageUnavailable,
+    UploadFinalized,
+    UploadNotFound,
+)
+from common.ids import is_id, new_id
+from common.settings import LimitsSettings
+from common.states import UploadState
+from common.storage.base import Receipt, Storage, UploadKey
+from common.telemetry import get_logger
+from gateway.service.caller import Caller
+from gateway.service.facts import FactsCache
+from gateway.service.requests import (
+    Description,
+    NewUpload,
+    check_about,
+    check_content_type,
+    check_digests,
+    check_name,
+    check_size,
+)
+
+log = get_logger(__name__)
+
+MAX_IDEMPOTENCY_KEY = 255  # characters
+HAS_JOB = frozenset({UploadState.FINALIZING, UploadState.COMPLETE})
+
+
+@dataclass(frozen=True, slots=True)
+class UploadStatus:
+    """An upload and what the storage has of it."""
+
+    upload: Upload
+    received_bytes: int
+    missing: list[Range]
+
+
+class UploadService:
+    """See the module. Holds no state but a cache of facts that never change, shared with the chunk use cases."""
+
+    def __init__(self, limits: LimitsSettings, database: Database, storage: Storage, facts: FactsCache) -> None:
+        self._limits = limits
+        self._database = database
+        self._storage = storage
+        self._facts = facts
+
+    # --- create ---------------------------------------------------------------------------------------------
+
+    async def create(self, caller: Caller, wanted: NewUpload, idempotency_key: str | None = None) -> UploadStatus:
+        """A new upload, or the one that the same key made before. Raises what `requests` checks raise,
+        ChunkSizeRefused, IdempotencyKeyReused, InsufficientStorage."""
+        if idempotency_key is not None and not 1 <= len(idempotency_key) <= MAX_IDEMPOTENCY_KEY:
+            raise InvalidRequest(f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY} characters.")
+        upload = self._new_row(caller, wanted, idempotency_key)
+        try:
+            async with self._database.transaction() as db:
+                await db.uploads.insert(upload)
+        except IntegrityError:
+            return await self._created_before(caller, wanted, idempotency_key)
+        await self.make_room(caller, upload)
+        log.info("upload.created", upload_id=upload.id, size=upload.size, chunk_size=upload.chunk_size)
+        return self._status(upload, [])
+
+    def new_row(
+        self, caller: Caller, name: str, content_type: str | None, about: Description, size: int | None, chunk_size: int
+    ) -> Upload:
+        """A row for an open upload; not inserted yet. Used by every surface that makes uploads."""
+        checked = check_about(about, self._limits)
+        now = datetime.now(UTC)
+        return Upload(
+            id=new_id(),
+            tenant=caller.tenant,
+            state=UploadState.OPEN,
+            filename=check_name(name, self._limits),
+            size=size,
+            chunk_size=chunk_size,
+            content_type=check_content_type(content_type),
+            description=checked.description,
+            meta=checked.metadata,
+            tags=checked.tags,
+            digests={},
+            round=0,
+            cleaned=False,
+            created_at=now,
+            expires_at=now + timedelta(seconds=self._limits.upload_ttl),
+        )
+
+    async def make_room(self, caller: Caller, upload: Upload) -> None:
+        """Begin in the storage; where that fails the row is ended at once, so nothing is left behind."""
+        try:
+            await self._storage.begin(UploadKey(upload.tenant, upload.id), upload.size)
+        except SluiceError:
+            await self.abort(caller, upload.id)
+            raise
+
+    def _new_row(self, caller: Caller, wanted: NewUpload, idempotency_key: str | None) -> Upload:
+        check_size(wanted.size, self._limits)
+        chunk_size = agree_chunk_size(
+            wanted.size,
+            wanted.chunk_size,
+            smallest=self._limits.chunk_size_min,
+            largest=self._limits.chunk_size_max,
+            max_chunks=self._limits.max_chunks,
+        )
+        row = self.new_row(caller, wanted.filename, wanted.content_type, wanted.about, wanted.size, chunk_size)
+        row.digests = check_digests(wanted.digests)
+        row.idempotency_key = idempotency_key
+        row.fingerprint = wanted.fingerprint() if idempotency_key else None
+        return row
+
+    async def _created_before(self, caller: Caller, wanted: NewUpload, key: str | None) -> UploadStatus:
+        assert key is not None
+        async with self._database.reading() as db:
+            upload = await db.uploads.by_idempotency_key(caller.tenant, key)
+        if upload is None:
+            raise UploadNotFound("The upload that this Idempotency-Key made is gone; use a new key.")
+        if upload.fingerprint != wanted.fingerprint():
+            raise IdempotencyKeyReused("This Idempotency-Key came with another request before; use a new key.")
+        return await self.status_of(upload)
+
+    # --- look -----------------------------------------------------------------------------------------------
+
+    async def status(self, caller: Caller, upload_id: str) -> UploadStatus:
+        """Raises UploadNotFound."""
+        return await self.status_of(await self.load(caller, upload_id))
+
+    async def status_of(self, upload: Upload) -> UploadStatus:
+        if upload.state not in (UploadState.OPEN, UploadState.FINALIZING):
+            whole = upload.state == UploadState.COMPLETE
+            return UploadStatus(upload, (upload.size or 0) if whole else 0, [])
+        return self._status(upload, await self._receipts(upload))
+
+    def _status(self, upload: Upload, receipts: list[Receipt]) -> UploadStatus:
+        plan = ChunkPlan(upload.size or 0, upload.chunk_size)
+        chunks = [plan.index_at(receipt.offset) for receipt in receipts]
+        return UploadStatus(upload, sum(receipt.length for receipt in receipts), missing_ranges(plan.count, chunks))
+
+    async def _receipts(self, upload: Upload) -> list[Receipt]:
+        try:
+            return await self._storage.receipts(UploadKey(upload.tenant, upload.id))
+        except FileNotFoundError:
+            return []
+
+    async def load(self, caller: Caller, upload_id: str) -> Upload:
+        """The row as it is now. Raises UploadNotFound, also for what cannot be an id."""
+        if is_id(upload_id):
+            async with self._database.reading() as db:
+                upload = await db.uploads.get(caller.tenant, upload_id)
+            if upload is not None:
+                return upload
+        raise UploadNotFound("There is no upload with this id; it may have been removed after it ended.")
+
+    # --- abort ----------------------------------------------------------------------------------------------
+
+    async def abort(self, caller: Caller, upload_id: str) -> None:
+        """End an open upload and free its bytes; again: nothing. Raises UploadNotFound, UploadFinalized."""
+        upload = await self.load(caller, upload_id)
+        if upload.state in HAS_JOB:
+            raise UploadFinalized(f"The upload is {upload.state}; delete the file instead.", state=upload.state)
+        async with self._database.transaction() as db:
+            moved = await db.uploads.move(upload.tenant, upload.id, UploadState.OPEN, UploadState.ABORTED)
+        if not moved and upload.state == UploadState.OPEN:
+            await self.abort(caller, upload_id)  # somebody moved it between our two statements: look again
+            return
+        self._facts.forget(upload.tenant, upload.id)
+        if upload.cleaned:
+            return
+        try:
+            await self._storage.abort(UploadKey(upload.tenant, upload.id))
+        except StorageUnavailable:
+            log.warning("upload.abort_left_bytes", upload_id=upload.id)  # the sweep removes them
+            return
+        async with self._database.transaction() as db:
+            await db.uploads.mark_cleaned(upload.id)
+        log.info("upload.aborted", upload_id=upload.id)

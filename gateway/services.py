@@ -1,0 +1,82 @@
+"""Everything that one gateway process holds, made at start-up and passed on; nothing is a module global."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from common.db.database import Database
+from common.queue import Bell
+from common.redis import open_redis
+from common.settings import Settings
+from common.signals import Signals
+from common.storage import open_storage
+from common.storage.base import Storage
+from common.telemetry import Metrics
+from gateway.intake import IntakeMemory
+from gateway.service.chunks import ChunkService
+from gateway.service.facts import FactsCache
+from gateway.service.files import FileService
+from gateway.service.finalize import FinalizeService
+from gateway.service.ingest import IngestService
+from gateway.service.jobs import JobService, Waiters
+from gateway.service.uploads import UploadService
+
+
+@dataclass(slots=True)
+class Services:
+    """The use cases and what the probes look at. `draining` turns readiness off before connections are closed."""
+
+    settings: Settings
+    metrics: Metrics
+    database: Database
+    storage: Storage
+    waiters: Waiters
+    uploads: UploadService
+    chunks: ChunkService
+    finalizing: FinalizeService
+    ingest: IngestService
+    jobs: JobService
+    files: FileService
+    draining: bool = False
+
+    def drain(self) -> None:
+        """Not ready any more; waiting polls are answered at once."""
+        self.draining = True
+        self.waiters.release()
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
+    """Open all dependencies; close them in reverse order, the database last. None has to be reachable yet."""
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database, "sluice-gateway")
+        stack.push_async_callback(database.close)
+        storage = open_storage(settings.storage)
+        stack.push_async_callback(storage.close)
+        redis = open_redis(settings.redis)
+        stack.push_async_callback(redis.aclose)
+        bell = Bell(redis, settings.redis, metrics)
+        signals = Signals(redis, settings.redis)
+        waiters = Waiters(database, signals)
+        waiters.start()
+        stack.push_async_callback(waiters.stop)
+        memory = IntakeMemory(settings.http)
+        metrics.intake_bytes.set_function(lambda: memory.held)
+        facts = FactsCache()
+        uploads = UploadService(settings.limits, database, storage, facts)
+        finalizing = FinalizeService(uploads, database, bell, facts)
+        yield Services(
+            settings=settings,
+            metrics=metrics,
+            database=database,
+            storage=storage,
+            waiters=waiters,
+            uploads=uploads,
+            chunks=ChunkService(uploads, storage, facts, memory, metrics),
+            finalizing=finalizing,
+            ingest=IngestService(settings.limits, uploads, finalizing, database, storage, memory, metrics),
+            jobs=JobService(database, signals, waiters, settings.http.max_wait),
+            files=FileService(settings.limits, database, storage, metrics),
+        )
