@@ -44,21 +44,21 @@ class Pieces:
 
     async def take(self, most: int) -> bytes:
         """The next piece, at most `most` bytes; empty at the end of the body. `most` must be positive."""
-        self.started = True
-        piece = self._rest
-        while not piece:
-            found = await anext(self._body, None)
-            if found is None:
-                return b""
-            piece = found
+        piece = self._rest or await self._arriving()
         self._rest = piece[most:]
         return piece[:most] if self._rest else piece
 
     async def ended(self) -> bool:
         """Whether nothing follows; waits for the client to say so."""
-        if not self._rest:
-            self._rest = await self.take(SMALL_BATCH)
+        self._rest = self._rest or await self._arriving()
         return not self._rest
+
+    async def _arriving(self) -> bytes:
+        self.started = True
+        async for piece in self._body:
+            if piece:
+                return piece
+        return b""
 
 
 class Intake:

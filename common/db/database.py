@@ -56,6 +56,8 @@ class Database:
         except IntegrityError:
             raise
         except (DBAPIError, PoolTimeoutError, TimeoutError, OSError) as error:
+            if isinstance(error, DBAPIError) and _lacks_tables(error):
+                raise DatabaseUnavailable("The database has no tables of ours yet; run `sluice migrate`.") from error
             if isinstance(error, DBAPIError) and not _is_transient(error):
                 raise
             raise DatabaseUnavailable("The database does not answer; send the request again later.") from error
@@ -123,3 +125,8 @@ def _is_transient(error: DBAPIError) -> bool:
     words = str(error.orig).lower()
     signs = ("locked", "busy", "unable to open", "disk i/o", "timeout", "connection", "shutting down", "starting up")
     return any(sign in words for sign in signs)
+
+
+def _lacks_tables(error: DBAPIError) -> bool:
+    words = str(error.orig).lower()
+    return "no such table" in words or ("relation" in words and "does not exist" in words)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from python_multipart.exceptions import MultipartParseError
@@ -13,7 +13,14 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from common.errors import BodyIncomplete, InvalidRequest, MetadataTooLarge
 from gateway.api.fields import disposition_filename
 
-Event = tuple[Literal["begin", "data", "end"], bytes]
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the parser saw. It runs ahead of the reader, so a part's headers travel with its beginning."""
+
+    kind: Literal["begin", "data", "end"]
+    data: bytes = b""
+    headers: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +66,9 @@ class FormReader:
                     "on_header_field": self._on_header_field,
                     "on_header_value": self._on_header_value,
                     "on_header_end": self._on_header_end,
-                    "on_headers_finished": lambda: self._events.append(("begin", b"")),
-                    "on_part_data": lambda data, start, end: self._events.append(("data", data[start:end])),
-                    "on_part_end": lambda: self._events.append(("end", b"")),
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": lambda data, start, end: self._events.append(Event("data", data[start:end])),
+                    "on_part_end": lambda: self._events.append(Event("end")),
                     "on_end": self._on_end,
                 },
             )
@@ -71,20 +78,20 @@ class FormReader:
     async def parts(self) -> AsyncIterator[Part]:
         """Every part in order. Raises InvalidRequest for a malformed form, BodyIncomplete for one that ends early."""
         while (event := await self._next()) is not None:
-            if event[0] != "begin":
+            if event.kind != "begin":
                 continue
-            part = self._part()
+            part = self._part(event.headers)
             yield part
             async for _ in part.data:  # what the reader of the part left
                 pass
         if not self._finished:
             raise BodyIncomplete("The form ended before its last boundary; send it again.")
 
-    def _part(self) -> Part:
-        disposition = self._headers.get("content-disposition", b"").decode("latin-1")
+    def _part(self, headers: Mapping[str, bytes]) -> Part:
+        disposition = headers.get("content-disposition", b"").decode("latin-1")
         _, options = parse_options_header(disposition)
         named = b"filename" in options or "filename*" in disposition
-        content_type = self._headers.get("content-type", b"").decode("latin-1") or None
+        content_type = headers.get("content-type", b"").decode("latin-1") or None
         return Part(
             name=options.get(b"name", b"").decode("utf-8", "replace"),
             filename=disposition_filename(disposition) if named else None,
@@ -94,10 +101,10 @@ class FormReader:
 
     async def _data(self) -> AsyncIterator[bytes]:
         while (event := await self._next()) is not None:
-            if event[0] == "end":
+            if event.kind == "end":
                 return
-            if event[0] == "data" and event[1]:
-                yield event[1]
+            if event.data:
+                yield event.data
         raise BodyIncomplete("The form ended in the middle of a part; send it again.")
 
     async def _next(self) -> Event | None:
@@ -125,6 +132,9 @@ class FormReader:
     def _on_header_end(self) -> None:
         self._headers[self._field.decode("latin-1").lower()] = self._value
         self._field, self._value = b"", b""
+
+    def _on_headers_finished(self) -> None:
+        self._events.append(Event("begin", headers=self._headers))
 
     def _on_end(self) -> None:
         self._finished = True
