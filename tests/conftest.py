@@ -5,6 +5,7 @@ The fixtures live in `tests/fixtures/`, one module each:
 - `redis`: `redis_server` (URL of one Redis for the session), `redis_url` (the same, emptied for this test)
 - `postgres`: `postgres_server` (one cluster for the session), `postgres_url` (a database of this test's own)
 - `network`: `free_port`
+- `stack`: `start_stack` (the whole service by `sluice up`)
 - `guards`: no settings from outside, no process left behind (both act by themselves)
 """
 
@@ -13,4 +14,5 @@ pytest_plugins = [
     "tests.fixtures.network",
     "tests.fixtures.postgres",
     "tests.fixtures.redis",
+    "tests.fixtures.stack",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack import CHECKOUT, Stack, parts_environment, worker_ready
+from cli.stack import CHECKOUT, Stack, parts_environment, worker_unready
 from common.settings import load_settings
 
 DATA = Path("/srv/my data")
@@ -94,11 +94,11 @@ async def test_a_worker_without_a_port_is_not_ready(tmp_path: Path, text: str | 
     port_file = tmp_path / "worker-1.port"
     if text is not None:
         port_file.write_text(text)
-    assert not await worker_ready(port_file)
+    assert await worker_unready(port_file) == "no health port yet"
 
 
 async def test_a_worker_that_does_not_answer_is_not_ready(tmp_path: Path) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         (tmp_path / "worker-1.port").write_text(str(nobody.getsockname()[1]))
-        assert not await worker_ready(tmp_path / "worker-1.port")
+        assert await worker_unready(tmp_path / "worker-1.port") == "does not answer"

@@ -110,8 +110,8 @@ def part(journal: Journal) -> Callable[..., Part]:
     """Make a stand-in part that is ready when it has told the journal of its start."""
 
     def make(name: str, *, manners: str = "polite", env: dict[str, str] | None = None, order: int = 0) -> Part:
-        async def ready() -> bool:
-            return any(line.startswith(f"{name} start") for line in journal.lines)
+        async def unready() -> str:
+            return "" if any(line.startswith(f"{name} start") for line in journal.lines) else "not started"
 
         arguments = (name, str(journal.write_end), manners, "SLUICE_DURABILITY")
         return Part(
@@ -119,7 +119,7 @@ def part(journal: Journal) -> Callable[..., Part]:
             (sys.executable, "-I", "-S", "-c", STAND_IN, *arguments),
             env or {},
             stop_seconds=10,
-            ready=ready,
+            unready=unready,
             stop_order=order,
             pass_fds=(journal.write_end,),
         )
@@ -130,8 +130,8 @@ def part(journal: Journal) -> Callable[..., Part]:
 def failing(name: str, tmp_path: Path) -> Part:
     """Make a part that says why and dies before it is ever ready."""
 
-    async def never() -> bool:
-        return False
+    async def never() -> str:
+        return "too cold"
 
     return Part(name, ("sh", "-c", "echo no such setting; exit 3"), {}, 1, never, log=tmp_path / f"{name}.log")
 
@@ -258,11 +258,11 @@ async def test_a_part_that_never_becomes_ready_is_given_up_with_its_last_words(
 
 
 async def test_a_part_that_is_late_is_named(supervisor: Supervisor, part: MakePart) -> None:
-    async def never() -> bool:
-        return False
+    async def never() -> str:
+        return "too cold"
 
-    with pytest.raises(PartFailedError, match=r"^slow not ready within 0\.2 s$"):
-        await supervisor.start([part("quick"), replace(part("slow"), ready=never)], within=0.2)
+    with pytest.raises(PartFailedError, match=r"^not ready within 0\.2 s: slow \(too cold\)$"):
+        await supervisor.start([part("quick"), replace(part("slow"), unready=never)], within=0.2)
 
 
 async def test_a_command_that_does_not_exist_is_named(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -274,10 +274,10 @@ async def test_a_command_that_does_not_exist_is_named(supervisor: Supervisor, tm
 async def test_a_stop_request_ends_the_wait_for_readiness(
     supervisor: Supervisor, journal: Journal, part: MakePart
 ) -> None:
-    async def never() -> bool:
-        return False
+    async def never() -> str:
+        return "too cold"
 
-    starting = asyncio.create_task(supervisor.start([replace(part("one"), ready=never)], within=600))
+    starting = asyncio.create_task(supervisor.start([replace(part("one"), unready=never)], within=600))
     await journal.wait_for("one start")
     supervisor.request_stop()
     with pytest.raises(StopRequestedError):

@@ -1,0 +1,80 @@
+"""Black box: these tests speak HTTP and signals only, and import nothing of the service."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+import httpx
+import pytest
+
+FINAL = {"succeeded", "failed", "cancelled"}
+
+
+@dataclass
+class Uploader:
+    """Uploads over one or several base URLs, chunk by chunk in turn, as a client behind a round-robin proxy would."""
+
+    clients: list[httpx.Client]
+
+    def create(self, content_size: int, chunk_size: int, filename: str = "big.bin") -> dict[str, Any]:
+        body = {"filename": filename, "size": content_size, "chunk_size": chunk_size}
+        answer = self.clients[0].post("/v1/uploads", json=body)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    def send(self, upload: dict[str, Any], content: bytes, parallel: int = 4) -> None:
+        """All chunks, alternating between the gateways."""
+        size = upload["chunk_size"]
+        pieces = [content[start : start + size] for start in range(0, len(content), size)]
+
+        def put(job: tuple[int, bytes, httpx.Client]) -> None:
+            index, piece, client = job
+            answer = client.put(f"/v1/uploads/{upload['id']}/chunks/{index}", content=piece)
+            assert answer.status_code == 200, answer.text
+
+        with ThreadPoolExecutor(parallel) as pool:
+            turns = zip(range(len(pieces)), pieces, cycle(self.clients), strict=False)
+            list(pool.map(put, turns))
+
+    def finalize(self, upload: dict[str, Any]) -> dict[str, Any]:
+        answer = self.clients[-1].post(f"/v1/uploads/{upload['id']}/finalize")
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    def job(self, job_id: str, wait: float = 0) -> dict[str, Any]:
+        answer = self.clients[0].get(f"/v1/jobs/{job_id}", params={"wait": wait}, timeout=wait + 10)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def ended(self, job_id: str, within: float) -> dict[str, Any]:
+        """The job at its end; fails when it has not ended `within` seconds."""
+        job = self.job(job_id, wait=within)
+        assert job["state"] in FINAL, f"after {within} s still {job}"
+        return job
+
+    def sha256(self, file_id: str) -> str:
+        """Of the bytes as any reader gets them."""
+        digest = hashlib.sha256()
+        with self.clients[0].stream("GET", f"/v1/files/{file_id}/content") as answer:
+            assert answer.status_code == 200
+            for piece in answer.iter_bytes():
+                digest.update(piece)
+        return digest.hexdigest()
+
+
+@pytest.fixture
+def uploader() -> Iterator[Any]:
+    """Make an Uploader for base URLs; its connections are closed after the test."""
+    opened: list[httpx.Client] = []
+
+    def make(*urls: str) -> Uploader:
+        clients = [httpx.Client(base_url=url, timeout=30, trust_env=False) for url in urls]
+        opened.extend(clients)
+        return Uploader(clients)
+
+    yield make
+    for client in opened:
+        client.close()
