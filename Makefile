@@ -66,6 +66,10 @@ format: $(DEV)  ## rewrite what ruff can put right
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
+.PHONY: docs
+docs: $(RUNTIME)  ## write the generated tables in docs/ anew: settings, errors, metrics
+	@$(BIN)/python -m docs.generate $(ARGS)
+
 .PHONY: lock
 lock: $(LOCKER)  ## write requirements/*.txt anew from pyproject.toml; ARGS=--upgrade for newer versions
 	$(UV_COMPILE) $(ARGS) --extra embedded --group build pyproject.toml -o requirements/runtime.txt

@@ -17,6 +17,7 @@ from cli.part import Part, PartFailedError
 
 LONGEST_SOCKET_PATH = 100  # bytes; sun_path of unix(7) has 108, and Redis makes no use of the last ones
 PING_SECONDS = 1.0
+NO_ANSWER = "does not answer"
 STOP_SECONDS = 10.0
 
 
@@ -54,23 +55,22 @@ def redis_url(socket: Path) -> str:
     return f"unix://{socket}?db=0"
 
 
-async def answers(socket: Path) -> bool:
-    """Whether the server at `socket` answers PING (it does not while it still loads its file)."""
+async def unready(socket: Path) -> str:
+    """Say why the server at `socket` does not answer PING (while it loads its file, say); nothing if it does."""
     try:
         async with asyncio.timeout(PING_SECONDS):
             reader, writer = await asyncio.open_unix_connection(socket)
             try:
                 writer.write(b"PING\r\n")
-                return await reader.readline() == b"+PONG\r\n"
+                answer = (await reader.readline()).decode(errors="replace").strip()
+                return "" if answer == "+PONG" else answer or "hung up"
             finally:
                 writer.close()
     except (OSError, TimeoutError):
-        return False
+        return NO_ANSWER
 
 
-def redis_part(
-    server: Path, data_folder: Path, socket: Path, env: Mapping[str, str], stop_order: int
-) -> Part:
+def redis_part(server: Path, data_folder: Path, socket: Path, env: Mapping[str, str], stop_order: int) -> Part:
     """Describe the server process; makes its data folder."""
     folder = data_folder / "redis"
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def redis_part(
         command=[str(server), *(word for name, value in options.items() for word in (f"--{name}", value))],
         env=env,
         stop_seconds=STOP_SECONDS,
-        ready=lambda: answers(socket),
+        unready=lambda: unready(socket),
         stop_order=stop_order,
         leftovers=(socket,),
         log=folder / "redis.log",

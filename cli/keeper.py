@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,14 +35,13 @@ class Backoff:
         return min(self.longest, self.first * 2.0 ** (min(deaths_in_a_row, 32) - 1))
 
 
-async def first_of(*waits: Awaitable[Any]) -> None:
-    """Return when the first of `waits` is done; the others are cancelled. Raises nothing of theirs."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
+async def first_of(work: "asyncio.Future[Any]", event: asyncio.Event) -> None:
+    """Return when `work` is done or `event` is set; raises nothing of `work` and leaves it alone."""
+    waiting = asyncio.create_task(event.wait())
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
+        waiting.cancel()
 
 
 def ending(code: int) -> str:
@@ -66,6 +65,7 @@ class Keeper:
         self._say = say
         self._backoff = backoff
         self._hurry = hurry
+        self.obstacle = "not asked yet"  # what the last probe found
         self._ready = asyncio.Event()
         self._retired = asyncio.Event()  # no further life
         self._stopping = asyncio.Event()  # the present one ends
@@ -82,9 +82,7 @@ class Keeper:
     async def became_ready(self) -> None:
         """Return at the first readiness. Raises PartFailedError if the part is given up before."""
         assert self._task is not None
-        ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
+        await first_of(self._task, self._ready)
         if self._task.done():
             self._task.result()
 
@@ -110,9 +108,7 @@ class Keeper:
         try:
             with suppress(OSError):  # on a full disk the part runs all the same
                 self._folder.write(f"{self.part.name}.pid", str(process.pid))
-            stopping = asyncio.create_task(self._stopping.wait())
-            await asyncio.wait({exited, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
+            await first_of(exited, self._stopping)
         finally:
             watch.cancel()
             await self._end(process, exited)
@@ -125,7 +121,7 @@ class Keeper:
         while not self._retired.is_set():
             born = clock()
             try:
-                end = self._how(await self.live_once())
+                end = self.how(await self.live_once())
             except OSError as error:
                 end = f"cannot be started ({error})"
             if self._retired.is_set():
@@ -159,10 +155,11 @@ class Keeper:
 
     async def _watch_ready(self) -> None:
         while not self._ready.is_set():
-            if await self.part.ready():
-                self._ready.set()
-            else:
+            self.obstacle = await self.part.unready()
+            if self.obstacle:
                 await asyncio.sleep(PROBE_SECONDS)
+            else:
+                self._ready.set()
 
     async def _end(self, process: Process, exited: "asyncio.Task[int]") -> None:
         """SIGTERM, the bound (shorter in a `hurry`), SIGKILL to the session; returns when all is over."""
@@ -170,20 +167,19 @@ class Keeper:
             return
         with suppress(ProcessLookupError):
             process.terminate()
-        hurried = asyncio.create_task(self._hurry.wait())
-        await asyncio.wait(
-            {exited, hurried}, timeout=self.part.stop_seconds, return_when=asyncio.FIRST_COMPLETED
-        )
-        if hurried.done():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.part.stop_seconds):
+                await first_of(exited, self._hurry)
             await asyncio.wait({exited}, timeout=HURRIED_SECONDS)
-        hurried.cancel()
         if not exited.done():
             self._say(f"{self.part.name} did not stop in time; killed")
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         await asyncio.wait({exited})
 
-    def _how(self, code: int) -> str:
-        """How the process ended, with the last line of its log if it has one."""
-        last = self.part.log.read_text(errors="replace").strip().rpartition("\n")[2] if self.part.log else ""
+    def how(self, code: int) -> str:
+        """How the process ended; where it ended by itself, with the last line of its log if it has one."""
+        if self.part.log is None or code <= 0:
+            return ending(code)
+        last = self.part.log.read_text(errors="replace").strip().rpartition("\n")[2]
         return f"{ending(code)} ({last})" if last else ending(code)

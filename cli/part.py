@@ -9,16 +9,20 @@ class PartFailedError(Exception):
     """A part cannot be brought up; the message is one line for the operator."""
 
 
-async def ready_at_once() -> bool:
+Probe = Callable[[], Awaitable[str]]
+"""Says what is in the way of being ready; nothing (an empty text) when the part is."""
+
+
+async def ready_at_once() -> str:
     """The probe of a part that nobody waits for."""
-    return True
+    return ""
 
 
 @dataclass(frozen=True)
 class Part:
     """One process of the stack.
 
-    `ready` is asked again and again until it says yes for the first time. `stop_seconds` is how long the
+    `unready` is asked again and again until it has nothing to say for the first time. `stop_seconds` is how long the
     process may take to end after SIGTERM. `stop_order`: lower ones are stopped first. `leftovers` are files
     of a former life, removed before each start. With `log` the output goes to that file, and the last line
     of it is quoted when the process dies; without, it goes to the terminal.
@@ -28,7 +32,7 @@ class Part:
     command: Sequence[str]
     env: Mapping[str, str]
     stop_seconds: float
-    ready: Callable[[], Awaitable[bool]] = ready_at_once
+    unready: Probe = ready_at_once
     stop_order: int = 0
     pass_fds: tuple[int, ...] = ()
     leftovers: tuple[Path, ...] = ()

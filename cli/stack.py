@@ -8,19 +8,23 @@ from pathlib import Path
 
 import httpx
 
+from cli.embedded_redis import NO_ANSWER
 from cli.part import Part
+from common.settings import Settings
 
 GATEWAYS_STOP, WORKERS_STOP, REDIS_STOP = range(3)  # stop order: nobody loses what it still needs
-DRAIN_SECONDS = 25.0  # default of SLUICE_DRAIN_SECONDS: chunks in flight of a stopping gateway
-FINISH_SECONDS = 30.0  # running jobs of a stopping worker
-STOP_MARGIN_SECONDS = 5.0  # on top of both, for closing what they hold
+STOP_MARGIN_SECONDS = 5.0  # on top of the drain times of the settings, for closing what a part holds
 PROBE_TIMEOUT_SECONDS = 2.0
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The shape of one embedded stack. `listener_fd` is the socket every gateway accepts from."""
+    """The shape of one embedded stack.
+
+    `listener_fd` is the socket every gateway accepts from. `env` is the environment of every part and `settings` what
+    it means.
+    """
 
     data: Path
     run: Path
@@ -29,6 +33,7 @@ class Stack:
     gateways: int
     workers: int
     env: Mapping[str, str]
+    settings: Settings
 
     def migrate_part(self) -> Part:
         """Describe the run that brings the schema up to date."""
@@ -44,13 +49,12 @@ class Stack:
     def _gateway(self, number: int) -> Part:
         # They share a socket, so the probe cannot choose which one answers; one that is not up yet takes no
         # connection, so an answer always comes from one that is.
-        drain = float(self.env.get("SLUICE_DRAIN_SECONDS", DRAIN_SECONDS))
         return Part(
             name=f"gateway-{number}",
             command=python_module("gateway", "--fd", str(self.listener_fd)),
             env=self.env,
-            stop_seconds=drain + STOP_MARGIN_SECONDS,
-            ready=lambda: answers_ready(self.url),
+            stop_seconds=self.settings.http.drain_seconds + STOP_MARGIN_SECONDS,
+            unready=lambda: unready(self.url),
             stop_order=GATEWAYS_STOP,
             pass_fds=(self.listener_fd,),
         )
@@ -61,8 +65,8 @@ class Stack:
             name=f"worker-{number}",
             command=python_module("worker"),
             env={"SLUICE_HEALTH_PORT": "0", **self.env, "SLUICE_HEALTH_PORT_FILE": str(port_file)},
-            stop_seconds=FINISH_SECONDS + STOP_MARGIN_SECONDS,
-            ready=lambda: worker_ready(port_file),
+            stop_seconds=self.settings.worker.worker_drain_seconds + STOP_MARGIN_SECONDS,
+            unready=lambda: worker_unready(port_file),
             stop_order=WORKERS_STOP,
             leftovers=(port_file,),
         )
@@ -94,19 +98,20 @@ def parts_environment(
     return env
 
 
-async def answers_ready(url: str) -> bool:
-    """Whether `/readyz` under `url` answers 200."""
+async def unready(url: str) -> str:
+    """Say why `/readyz` under `url` does not answer 200; nothing if it does."""
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_SECONDS) as client:
-            return (await client.get(f"{url}/readyz")).status_code == httpx.codes.OK
+            answer = await client.get(f"{url}/readyz")
     except httpx.HTTPError:
-        return False
+        return NO_ANSWER
+    return "" if answer.status_code == httpx.codes.OK else f"{answer.status_code} {answer.text}"
 
 
-async def worker_ready(port_file: Path) -> bool:
-    """Whether the worker that wrote `port_file` answers `/readyz` 200 on that port of this machine."""
+async def worker_unready(port_file: Path) -> str:
+    """Say the same of the worker that writes its health port, on this machine, to `port_file`."""
     port = written_port(port_file)
-    return port is not None and await answers_ready(f"http://127.0.0.1:{port}")
+    return "no health port yet" if port is None else await unready(f"http://127.0.0.1:{port}")
 
 
 def written_port(port_file: Path) -> int | None:

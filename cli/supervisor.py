@@ -28,11 +28,13 @@ class Supervisor:
         self._stop_requested = asyncio.Event()
         self._hurry = asyncio.Event()
 
-    def request_stop(self) -> None:
-        """Ask for an orderly stop; asked again, every bound becomes one second. For signal handlers."""
-        if self._stop_requested.is_set():
+    def request_stop(self) -> bool:
+        """Ask for an orderly stop; asked again, every bound becomes one second. Whether this was the first time."""
+        first = not self._stop_requested.is_set()
+        if not first:
             self._hurry.set()
         self._stop_requested.set()
+        return first
 
     async def start(self, parts: Sequence[Part], within: float) -> None:
         """Start `parts` together and return when each has been ready once, at most `within` seconds later.
@@ -44,29 +46,31 @@ class Supervisor:
         self._keepers += fresh
         for keeper in fresh:
             keeper.start()
-        everything = asyncio.gather(*(keeper.became_ready() for keeper in fresh))
+        everything = asyncio.create_task(all_ready(fresh))
         try:
             async with asyncio.timeout(within):
-                await first_of(everything, self._stop_requested.wait())
+                await first_of(everything, self._stop_requested)
+            if self._stop_requested.is_set():
+                raise StopRequestedError
+            everything.result()
         except TimeoutError:
-            late = ", ".join(keeper.part.name for keeper in fresh if not keeper.was_ready)
-            raise PartFailedError(f"{late} not ready within {within:g} s") from None
-        if self._stop_requested.is_set():
-            raise StopRequestedError
-        everything.result()
+            late = ", ".join(f"{keeper.part.name} ({keeper.obstacle})" for keeper in fresh if not keeper.was_ready)
+            raise PartFailedError(f"not ready within {within:g} s: {late}") from None
+        finally:
+            everything.cancel()
 
     async def run_to_end(self, part: Part) -> None:
         """Run a part that ends by itself. Raises PartFailedError and StopRequestedError as `start`."""
         keeper = Keeper(part, self._folder, self._say, self._backoff, self._hurry)
         self._keepers.append(keeper)
         once = asyncio.create_task(keeper.live_once())
-        await first_of(once, self._stop_requested.wait())
+        await first_of(once, self._stop_requested)
         if self._stop_requested.is_set():
             await keeper.stop()
             await once
             raise StopRequestedError
         if code := once.result():
-            raise PartFailedError(f"{part.name} failed with status {code}")
+            raise PartFailedError(f"{part.name} {keeper.how(code)}")
 
     async def wait_for_stop(self) -> None:
         """Keep everything running until `request_stop`."""
@@ -80,3 +84,8 @@ class Supervisor:
         ordered = sorted(self._keepers, key=lambda keeper: keeper.part.stop_order)
         for _, together in groupby(ordered, key=lambda keeper: keeper.part.stop_order):
             await asyncio.gather(*(keeper.stop() for keeper in together))
+
+
+async def all_ready(keepers: Sequence[Keeper]) -> None:
+    """Return when all are ready. Raises PartFailedError as soon as one is given up."""
+    await asyncio.gather(*(keeper.became_ready() for keeper in keepers))

@@ -19,6 +19,8 @@ from cli.part import Part, PartFailedError
 from cli.run_folder import DataFolderBusyError, RunFolder
 from cli.stack import REDIS_STOP, Stack, parts_environment
 from cli.supervisor import StopRequestedError, Supervisor
+from common.errors import SettingsError
+from common.settings import load_settings
 
 READY_SECONDS = 30.0  # for each step of the start
 
@@ -51,6 +53,10 @@ def up(
     except (DataFolderBusyError, CannotListenError, PartFailedError) as error:
         say(str(error))
         raise typer.Exit(1) from error
+    except SettingsError as error:
+        for problem in error.extras["problems"]:
+            say(problem)
+        raise typer.Exit(1) from error
     except OSError as error:
         say(f"cannot use data folder {data_dir}: {error.strerror or error}")
         raise typer.Exit(1) from error
@@ -76,7 +82,7 @@ def prepared(host: str, port: int, data: Path, gateways: int, workers: int) -> I
         )
         redis = redis_part(find_redis_server(), data, redis_socket, env, REDIS_STOP) if embedded else None
         url = base_url(listener)
-        stack = Stack(data, folder.path, url, listener.fileno(), gateways, workers, env)
+        stack = Stack(data, folder.path, url, listener.fileno(), gateways, workers, env, load_settings(environ=env))
         yield Prepared(stack, folder, listener, redis)
 
 
@@ -113,8 +119,7 @@ def stop_on_signals(supervisor: Supervisor) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        say("stopping; once more to hurry")
-        supervisor.request_stop()
+        say("stopping; once more to hurry" if supervisor.request_stop() else "stopping in a hurry")
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:

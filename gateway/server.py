@@ -8,14 +8,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 
-from common.settings import Settings
+from common.settings import HttpSettings, Settings
 from common.telemetry import configure_logging, get_logger
 from gateway.app import create_app
 from gateway.protocol import protocol_with
@@ -35,22 +34,7 @@ def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fd: in
     except OSError as error:
         print(_why_not(error, host, port), file=sys.stderr)  # noqa: T201 - one line for the person at the terminal
         return 1
-    app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        http=protocol_with(settings.http.header_timeout),
-        ws="none",
-        loop="uvloop",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, round(settings.http.drain_seconds)),
-        backlog=BACKLOG,
-    )
-    server = DrainingServer(config, on_drain=partial(_drain, app))
+    server = DrainingServer(create_app(settings), settings.http)
     with listener:
         address = listener.getsockname()
         log.info("gateway.listening", address=f"{address[0]}:{address[1]}" if isinstance(address, tuple) else address)
@@ -62,12 +46,27 @@ def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fd: in
 class DrainingServer(uvicorn.Server):
     """Turns readiness off and answers waiting polls before uvicorn closes connections; exits 0 on SIGTERM."""
 
-    def __init__(self, config: uvicorn.Config, on_drain: Callable[[], None]) -> None:
+    def __init__(self, app: FastAPI, settings: HttpSettings) -> None:
+        config = uvicorn.Config(
+            app,
+            http=protocol_with(settings.header_timeout),
+            ws="none",
+            loop="uvloop",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+            backlog=BACKLOG,
+        )
         super().__init__(config)
-        self._on_drain = on_drain
+        self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._on_drain()
+        services: Services = self._app.state.services
+        services.drain()
         await super().shutdown(sockets)
 
     @contextmanager
@@ -81,11 +80,6 @@ class DrainingServer(uvicorn.Server):
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
-
-
-def _drain(app: FastAPI) -> None:
-    services: Services = app.state.services
-    services.drain()
 
 
 def _listen(host: str, port: int) -> socket.socket:
