@@ -7,7 +7,7 @@ is swapped by replacing this module.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from arq.connections import ArqRedis
@@ -100,6 +100,29 @@ class Bell:
             _queue_name=name,
             _defer_by=ring.delay or None,
         )
+        if ring.delay <= 0:
+            await self._redis.publish(self._channel, ring.kind)
+
+    async def listen(self, heard: Callable[[JobKind], None]) -> None:
+        """Call `heard(kind)` at every ring that is due, for ever: a poll loop need not wait for its next look.
+
+        Best effort: while it does not listen, rings are found by polling. Ends by cancellation.
+        """
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    await channel.subscribe(self._channel)
+                    while True:
+                        message = await channel.get_message(ignore_subscribe_messages=True, timeout=None)
+                        if message is not None:
+                            heard(JobKind(message["data"].decode()))
+            except (RedisError, OSError) as error:
+                log.info("bell.not_listening", error=type(error).__name__)
+                await asyncio.sleep(1)
+
+    @property
+    def _channel(self) -> str:
+        return f"{self._settings.redis_queue_prefix}:rung"
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect
+from sqlalchemy import DateTime, Dialect, Float, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
@@ -35,25 +35,25 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class db_now(FunctionElement[datetime]):  # noqa: N801 - reads like SQL
-    """The database's current time plus `offset` seconds."""
+    """The database's current time plus `offset` seconds. The offset is a parameter, so statements are compiled once."""
 
     type = UtcDateTime()
-    inherit_cache = False  # the offset is part of the text
+    inherit_cache = True
 
     def __init__(self, offset: float = 0.0) -> None:
-        super().__init__()
-        self.offset = float(offset)
+        super().__init__(*([literal(float(offset), Float())] if offset else []))
 
 
 @compiles(db_now, "postgresql")
 def _postgresql(element: db_now, compiler: SQLCompiler, **_: Any) -> str:
-    del compiler
     # clock_timestamp, not now(): a transaction that waited for a lock must not judge by the time it began
-    return f"(clock_timestamp() + make_interval(secs => {element.offset:.6f}))"
+    offset = compiler.process(element.clauses)
+    return f"(clock_timestamp() + make_interval(secs => {offset}))" if offset else "clock_timestamp()"
 
 
 @compiles(db_now, "sqlite")
 def _sqlite(element: db_now, compiler: SQLCompiler, **_: Any) -> str:
-    del compiler
     # The same text form in which SQLAlchemy stores a DateTime, so that plain comparison orders instants.
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.offset:+.3f} seconds')"
+    offset = compiler.process(element.clauses)
+    moved = f", printf('%+.3f seconds', {offset})" if offset else ""
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now'{moved})"

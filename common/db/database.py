@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from common.db.repository import Repository
+from common.db.turns import WriteTurn
 from common.errors import DatabaseUnavailable
 from common.settings import DatabaseSettings
 
+Turn = AbstractAsyncContextManager[None]
 WRITES = {"sluice_writes": True}
 
 
@@ -29,6 +31,8 @@ class Database:
     def __init__(self, settings: DatabaseSettings, application_name: str = "sluice") -> None:
         self._timeout = settings.database_timeout
         self.engine = _open_engine(settings, application_name)
+        path = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        self._turn = WriteTurn(f"{path}-turn") if path else None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Repository]:
@@ -37,21 +41,25 @@ class Database:
         Raises DatabaseUnavailable within about `database_timeout` seconds when the database is away, hangs or is
         locked; IntegrityError of SQLAlchemy passes, its meaning is the caller's.
         """
-        async with self._session(WRITES) as session, session.begin():
+        async with self._session(WRITES, self._turn or nullcontext()) as session, session.begin():
             yield Repository(session)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Repository]:
         """A unit of work that only reads. Raises DatabaseUnavailable as `transaction` does."""
-        async with self._session({}) as session:
+        async with self._session({}, nullcontext()) as session:
             yield Repository(session)
 
     @asynccontextmanager
-    async def _session(self, options: dict[str, Any]) -> AsyncIterator[AsyncSession]:
+    async def _session(self, options: dict[str, Any], turn: Turn) -> AsyncIterator[AsyncSession]:
         engine = self.engine.execution_options(**options)
         try:
             # the drivers' own bounds come first, where they work
-            async with asyncio.timeout(self._timeout + 0.3), AsyncSession(engine, expire_on_commit=False) as session:
+            async with (
+                asyncio.timeout(self._timeout + 0.3),
+                turn,
+                AsyncSession(engine, expire_on_commit=False) as session,
+            ):
                 yield session
         except IntegrityError:
             raise
@@ -69,6 +77,8 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+        if self._turn is not None:
+            self._turn.close()
 
 
 def async_url(url: str) -> URL:

@@ -236,8 +236,8 @@ class Jobs(Statements):
     async def oldest_queued(self) -> dict[str, datetime]:
         """Per kind, since when the oldest due job waits."""
         query = (
-            select(Job.kind, func.min(Job.next_attempt_at))
+            select(Job.kind, func.min(Job.next_attempt_at).label("since"))
             .where(Job.state == JobState.QUEUED, Job.next_attempt_at <= db_now())
             .group_by(Job.kind)
         )
-        return dict((await self._session.execute(query)).tuples().all())
+        return {row.kind: row.since for row in await self._session.execute(query)}
