@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from common.errors import ChunkOutOfRange, ChunkSizeRefused
+from common.errors import ChunkOutOfRange, ChunkSizeRefused, FileTooLarge
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -29,6 +29,9 @@ def default_chunk_size(size: int, max_chunks: int = MAX_CHUNKS) -> int:
 
 def agree_chunk_size(size: int, asked: int | None, *, smallest: int, largest: int, max_chunks: int = MAX_CHUNKS) -> int:
     """The chunk size for a file of `size` bytes; raises ChunkSizeRefused where the asked one cannot be."""
+    if size > largest * max_chunks:
+        most = largest * max_chunks
+        raise FileTooLarge(f"A file may have at most {most} bytes: {max_chunks} chunks of {largest} bytes.", limit=most)
     if asked is None:
         return min(max(default_chunk_size(size, max_chunks), smallest), largest)
     if not smallest <= asked <= largest:

@@ -17,6 +17,7 @@ from common.telemetry import get_logger
 log = get_logger(__name__)
 
 PROGRESS_TTL = 120  # seconds; far longer than the time between two reports
+LISTEN_SECONDS = 30.0  # one wait for a message; without a number of its own the socket's short timeout would end it
 
 
 class Signals:
@@ -47,7 +48,7 @@ class Signals:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(self._channel)
                     while True:
-                        message = await channel.get_message(ignore_subscribe_messages=True, timeout=None)
+                        message = await channel.get_message(ignore_subscribe_messages=True, timeout=LISTEN_SECONDS)
                         if message is not None:
                             heard(message["data"].decode())
             except (RedisError, OSError) as error:

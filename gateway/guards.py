@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.errors import Internal, SluiceError, Unavailable
+from common.errors import BodyTooLarge, Internal, SluiceError, Unavailable
 from common.ids import new_id
 from common.settings import HttpSettings
 from common.telemetry import Metrics, get_logger
@@ -45,19 +45,22 @@ class Guards:
         scope["request_id"] = _request_id(headers)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
-        body = BodyDeadline(receive, self._settings, self._limit(scope))
+        limit = self._limit(scope)
+        body = BodyDeadline(receive, self._settings, limit)
         exchange = _Exchange(scope, body, send, has_body=_has_body(headers))
         began = time.perf_counter()
         self._in_flight += 1
         try:
-            await self._run(scope, body, exchange)
+            await self._run(scope, body, exchange, _beyond(limit, headers))
         finally:
             self._in_flight -= 1
             self._observe(scope, exchange, time.perf_counter() - began)
 
-    async def _run(self, scope: Scope, body: BodyDeadline, exchange: _Exchange) -> None:
+    async def _run(self, scope: Scope, body: BodyDeadline, exchange: _Exchange, refusal: SluiceError | None) -> None:
         if self._in_flight > self._settings.max_connections:
-            await self._refuse(Unavailable("Too many requests at once; send it again.", retry_after=1), scope, exchange)
+            refusal = Unavailable("Too many requests at once; send it again.", retry_after=1)
+        if refusal is not None:
+            await self._refuse(refusal, scope, exchange)
             return
         try:
             await self._app(scope, body, exchange.send)
@@ -149,6 +152,14 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     """The client's own id where it is harmless, else a new one."""
     given = headers.get(b"x-request-id", b"").decode("latin-1")
     return given if _REQUEST_ID.fullmatch(given) else new_id()
+
+
+def _beyond(limit: int | None, headers: dict[bytes, bytes]) -> BodyTooLarge | None:
+    """The refusal of what announces itself as too long, before the first read."""
+    text = headers.get(b"content-length", b"")
+    if limit is None or not text.isdigit() or int(text[:20]) <= limit:
+        return None
+    return BodyTooLarge(f"The body may have at most {limit} bytes here.", limit=limit)
 
 
 def _has_body(headers: dict[bytes, Any]) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from awscrt import checksums
 
 from common.digests import CRC_64, Digests, StreamHasher, crc64_bytes, differing
-from common.errors import BodyTooLarge, ChunkLength, DigestMismatch
+from common.errors import ChunkLength, DigestMismatch
 from common.settings import HttpSettings
 
 SMALL_BATCH = 64 * 1024  # bytes; what uvicorn holds unread anyway
@@ -167,9 +167,3 @@ def compare_digests(declared: Digests, computed: Digests) -> None:
             f"The {' and '.join(wrong)} of the received bytes differ from the declared digest; send them again.",
             algorithms=wrong,
         )
-
-
-def refuse_beyond(limit: int, declared_length: int | None) -> None:
-    """Refuse before the first read what announces itself as too long. Lengths in bytes."""
-    if declared_length is not None and declared_length > limit:
-        raise BodyTooLarge(f"The body may have at most {limit} bytes here.", limit=limit)

@@ -27,7 +27,8 @@ class WriteTurn:
     async def __aenter__(self) -> None:
         await self._line.acquire()
         try:
-            while not self._take():  # noqa: ASYNC110 - another process cannot set our event
+            # no event to wait for: the lock is another process's
+            while not self._take():  # noqa: ASYNC110
                 await asyncio.sleep(RETRY_SECONDS)
         except BaseException:
             self._line.release()

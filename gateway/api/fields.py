@@ -14,7 +14,9 @@ from common.digests import Digests, parse_content_digest
 from common.errors import BodyIncomplete, InvalidFilename, RangeNotSatisfiable
 
 _EXTENDED_NAME = re.compile(r"filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'([^;]+)", re.IGNORECASE)
-_RANGE = re.compile(r"bytes=\s*(\d*)-(\d*)\s*", re.ASCII)
+_RANGE = re.compile(
+    r"bytes=\s*(\d{0,19})-(\d{0,19})\s*", re.ASCII
+)  # longer numbers than a file system counts are noise
 _LOOKS_LIKE_NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 

@@ -90,7 +90,7 @@ async def post_files(
             declared=content_digest(request),
         )
         (accepted_one,) = await ingest.accept(caller, delivery, about)
-    except errors.SluiceError:
+    except BaseException:  # whatever ended it: nothing is left behind
         await ingest.discard(caller, delivery)
         raise
     response.headers["Location"] = f"/v1/jobs/{accepted_one.job.id}"
@@ -155,7 +155,7 @@ def _object_of(field: str, text: str) -> dict[str, Any]:
 def _parsed(field: str, text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.InvalidRequest(f"The form field {field} is not valid JSON.") from error
 
 

@@ -32,7 +32,7 @@ class FinalizeService:
         """Turn a fully received upload into a job; again: the same job. Raises UploadNotFound, UploadNotOpen,
         ChunksMissing with the missing ranges, InvalidDigest."""
         upload = await self._uploads.load(caller, upload_id)
-        if upload.state in HAS_JOB:
+        if upload.state in HAS_JOB or (upload.state == UploadState.FAILED and upload.job_id):
             return await self._job_of(caller, upload)
         if upload.state != UploadState.OPEN:
             raise UploadNotOpen(f"The upload is {upload.state}; it cannot be finalized.", state=upload.state)

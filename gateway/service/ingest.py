@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.chunking import DEFAULT_MAX, default_chunk_size
+from common.chunking import default_chunk_size
 from common.db.database import Database
 from common.db.models import Job, Upload
 from common.digests import Digests, StreamHasher
@@ -23,8 +23,6 @@ from gateway.service.requests import Description, check_about, check_size
 from gateway.service.uploads import UploadService
 
 log = get_logger(__name__)
-
-STREAM_CHUNK = DEFAULT_MAX  # bytes; of a stream whose length nobody told, which bounds it to about 195 GiB
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ MAX_TAG_KEY = 128  # characters
 MAX_TAG_VALUE = 256
 MAX_CONTENT_TYPE = 255
 MAX_DESCRIPTION_BYTES = 16 * 1024
+MAX_METADATA_DEPTH = 64  # what every JSON library on the way out can write again
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,10 @@ def check_digests(digests: Mapping[str, str]) -> dict[str, str]:
 def check_about(about: Description, limits: LimitsSettings) -> Description:
     """Raises MetadataTooLarge or InvalidRequest."""
     most = limits.max_metadata_bytes
-    if len(json.dumps(about.metadata, ensure_ascii=False).encode("utf-8", "surrogatepass")) > most:
+    _check_storable([about.description, about.metadata, about.tags])
+    if len(json.dumps(about.metadata, ensure_ascii=False).encode()) > most:
         raise MetadataTooLarge(f"metadata may have at most {most} bytes as JSON.", limit=most)
-    if len((about.description or "").encode("utf-8", "surrogatepass")) > MAX_DESCRIPTION_BYTES:
+    if len((about.description or "").encode()) > MAX_DESCRIPTION_BYTES:
         raise MetadataTooLarge(f"description may have at most {MAX_DESCRIPTION_BYTES} bytes.")
     if len(about.tags) > limits.max_tags:
         raise MetadataTooLarge(f"A file may have at most {limits.max_tags} tags.", limit=limits.max_tags)
@@ -91,7 +94,6 @@ def check_about(about: Description, limits: LimitsSettings) -> Description:
             raise InvalidRequest(
                 f"A tag has a key of 1 to {MAX_TAG_KEY} and a value of up to {MAX_TAG_VALUE} characters."
             )
-    _check_text(about)
     return about
 
 
@@ -104,8 +106,26 @@ def parse_tags(texts: list[str]) -> dict[str, str]:
     return tags
 
 
-def _check_text(about: Description) -> None:
-    """NUL and lone surrogates cannot be stored by every database."""
-    text = json.dumps([about.description, about.metadata, about.tags], ensure_ascii=False)
-    if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidRequest("description, metadata and tags must not contain NUL or lone surrogates.")
+def _check_storable(value: Any) -> None:
+    """What every database and every JSON reader takes: no NUL, lone surrogates, NaN or bottomless nesting.
+
+    Not recursive: a client decides how deep the value is.
+    """
+    waiting: list[tuple[Any, int]] = [(value, -1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if depth > MAX_METADATA_DEPTH:
+            raise InvalidRequest(f"metadata may be nested at most {MAX_METADATA_DEPTH} levels deep.")
+        if isinstance(item, dict):
+            waiting.extend((part, depth + 1) for pair in item.items() for part in pair)
+        elif isinstance(item, list):
+            waiting.extend((part, depth + 1) for part in item)
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise InvalidRequest("metadata must be JSON: NaN and Infinity are no JSON numbers.")
+        elif isinstance(item, str) and not is_storable(item):
+            raise InvalidRequest("description, metadata and tags must not contain NUL or lone surrogates.")
+
+
+def is_storable(text: str) -> bool:
+    """Whether every database can hold the text: no NUL, no lone surrogates."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)

@@ -105,7 +105,8 @@ class UploadService:
         try:
             await self._storage.begin(UploadKey(upload.tenant, upload.id), upload.size)
         except SluiceError:
-            await self.abort(caller, upload.id)
+            # the same key may come again: then it makes an upload, and does not find this dead one
+            await self._abort(caller, upload.id, idempotency_key=None)
             raise
 
     def _new_row(self, caller: Caller, wanted: NewUpload, idempotency_key: str | None) -> Upload:
@@ -169,13 +170,16 @@ class UploadService:
 
     async def abort(self, caller: Caller, upload_id: str) -> None:
         """End an open upload and free its bytes; again: nothing. Raises UploadNotFound, UploadFinalized."""
+        await self._abort(caller, upload_id)
+
+    async def _abort(self, caller: Caller, upload_id: str, **values: object) -> None:
         upload = await self.load(caller, upload_id)
         if upload.state in HAS_JOB:
             raise UploadFinalized(f"The upload is {upload.state}; delete the file instead.", state=upload.state)
         async with self._database.transaction() as db:
-            moved = await db.uploads.move(upload.tenant, upload.id, UploadState.OPEN, UploadState.ABORTED)
+            moved = await db.uploads.move(upload.tenant, upload.id, UploadState.OPEN, UploadState.ABORTED, **values)
         if not moved and upload.state == UploadState.OPEN:
-            await self.abort(caller, upload_id)  # somebody moved it between our two statements: look again
+            await self._abort(caller, upload_id, **values)  # somebody moved it between our two statements: look again
             return
         self._facts.forget(upload.tenant, upload.id)
         if upload.cleaned:
