@@ -1,0 +1,234 @@
+"""One worker process: opens everything, runs the poll loops, heartbeat, sweep and health port, and stops in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import uvloop
+from arq.connections import ArqRedis
+from redis.exceptions import RedisError
+
+from common.db.database import Database
+from common.db.migrate import head_revision, is_current
+from common.errors import DatabaseUnavailable, SettingsError
+from common.queue import Bell
+from common.redis import open_redis
+from common.settings import Settings
+from common.signals import Signals
+from common.states import JobKind
+from common.storage import open_storage
+from common.telemetry import Metrics, configure_logging, get_logger
+from worker.batch import ResultBatch
+from worker.context import WorkerContext
+from worker.finalize import Finalize
+from worker.health import Health, health_app, health_server, open_port
+from worker.lease import Leases
+from worker.metadata import Metadata
+from worker.polling import PollLoop
+from worker.runner import Handler, Runner
+from worker.sweep import Sweep
+
+log = get_logger(__name__)
+
+DATABASE_PATIENCE = 60.0  # seconds to wait at start for a database at the newest schema
+DATABASE_PAUSES = (0.1, 2.0)  # seconds between two looks: the first, doubling up to the longest
+GIVE_BACK_SECONDS = 10.0  # what cancelled jobs may take to go back to the queue
+CLOSE_SECONDS = 5.0  # what each part may take to end
+
+
+def run(settings: Settings, queues: tuple[str, ...] | None = None) -> int:
+    """Run a worker until SIGTERM or SIGINT; the exit status. `queues` are job kinds (None: from the settings)."""
+    configure_logging(settings.logs)
+    kinds = [JobKind(name) for name in queues or settings.worker.worker_queues]
+    try:
+        listener = open_port(settings.worker)
+    except SettingsError as error:
+        log.error("worker.not_started", reason=error.detail)  # noqa: TRY400 - one line for the operator
+        return 1
+    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(WorkerProcess(settings, kinds, listener).run())
+
+
+@dataclass(slots=True)
+class Parts:
+    """What runs between start and stop."""
+
+    leases: Leases
+    batch: ResultBatch
+    runner: Runner
+    sweep: Sweep
+    loops: list[PollLoop]
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    polling: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def wake(self, kind: JobKind) -> None:
+        """A bell of this kind was rung just now."""
+        for loop in self.loops:
+            if loop.kind == kind:
+                loop.wake()
+
+
+class WorkerProcess:
+    """The life of one process, from signal handlers to exit status."""
+
+    def __init__(self, settings: Settings, kinds: Sequence[JobKind], listener: socket.socket) -> None:
+        self._settings = settings
+        self._kinds = kinds
+        self._listener = listener
+        self._metrics = Metrics()
+        self._health = Health(settings.worker)
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self) -> int:
+        """Raises nothing that an operator would have to read as a traceback."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        server = health_server(health_app(self._health, self._metrics))
+        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        try:
+            return await self._with_database()
+        finally:
+            server.should_exit = True
+            await _ended([serving], CLOSE_SECONDS)
+
+    def _on_signal(self) -> None:
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
+    async def _with_database(self) -> int:
+        database = Database(self._settings.database, "sluice-worker")
+        try:
+            if not await self._wait_for_schema(database):
+                return 0 if self._stop.is_set() else 1
+            return await self._with_connections(database)
+        finally:
+            await database.close()
+
+    async def _wait_for_schema(self, database: Database) -> bool:
+        deadline = time.monotonic() + DATABASE_PATIENCE
+        pause, longest = DATABASE_PAUSES
+        reason = ""
+        while not self._stop.is_set():
+            try:
+                if await is_current(database):
+                    return True
+                reason = f"the database is not at schema {head_revision()}: run `sluice migrate`"
+            except DatabaseUnavailable:
+                reason = "the database does not answer"
+            if time.monotonic() > deadline:
+                log.error("worker.not_started", reason=reason)
+                return False
+            await _within(self._stop, pause)
+            pause = min(2 * pause, longest)
+        return False
+
+    async def _with_connections(self, database: Database) -> int:
+        storage = open_storage(self._settings.storage)
+        redis = open_redis(self._settings.redis, patient=True)
+        context = WorkerContext(
+            settings=self._settings,
+            database=database,
+            storage=storage,
+            bell=Bell(redis, self._settings.redis, self._metrics),
+            signals=Signals(redis, self._settings.redis),
+            metrics=self._metrics,
+        )
+        try:
+            return await self._work(context, redis)
+        finally:
+            await storage.close()
+            with contextlib.suppress(RedisError, OSError):
+                await redis.aclose()
+
+    async def _work(self, context: WorkerContext, redis: ArqRedis) -> int:
+        parts = assemble(context, self._kinds, redis)
+        self._health.watch(
+            {loop.kind: loop for loop in parts.loops},
+            parts.leases,
+            {"database": context.database.ping, "redis": redis.ping},
+        )
+        parts.tasks = [
+            asyncio.create_task(parts.leases.keep()),
+            asyncio.create_task(parts.sweep.run()),
+            asyncio.create_task(context.bell.listen(parts.wake)),
+        ]
+        parts.polling = [asyncio.create_task(loop.async_run()) for loop in parts.loops]
+        self._health.phase = "running"
+        log.info("worker.started", owner=parts.leases.owner, queues=list(map(str, self._kinds)))
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({stopped, *parts.tasks, *parts.polling}, return_when=asyncio.FIRST_COMPLETED)
+        broken = _first_error([*parts.polling, *parts.tasks])
+        if broken is not None:
+            log.error("worker.lost_its_queue" if isinstance(broken, RedisError | OSError) else "worker.broken",
+                      error=type(broken).__name__)  # fmt: skip
+        await self._wind_down(parts)
+        stopped.cancel()
+        return 0 if broken is None else 1
+
+    async def _wind_down(self, parts: Parts) -> None:
+        """Take nothing new, let running jobs end, give the rest back, then end the loops."""
+        self._health.phase = "draining"
+        parts.runner.stop()
+        for loop in parts.loops:
+            loop.allow_pick_jobs = False
+        drained = asyncio.create_task(parts.runner.drain(self._settings.worker.worker_drain_seconds))
+        hurried = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({drained, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if not (drained.done() and drained.result()):
+            drained.cancel()
+            parts.runner.give_back()
+            if not await parts.runner.drain(GIVE_BACK_SECONDS):
+                log.warning("worker.jobs_left_behind")  # their leases run out and the sweep of another worker comes
+        await parts.batch.close()
+        arq_tasks = [task for loop in parts.loops for task in loop.tasks.values()]
+        await asyncio.wait(arq_tasks, timeout=CLOSE_SECONDS) if arq_tasks else None
+        for task in [*parts.tasks, *parts.polling, *arq_tasks]:
+            task.cancel()
+        await _ended([*parts.tasks, *parts.polling, *arq_tasks], CLOSE_SECONDS)
+        log.info("worker.stopped", drained=drained.done() and not drained.cancelled())
+
+
+def assemble(context: WorkerContext, kinds: Sequence[JobKind], redis: ArqRedis, *, burst: bool = False) -> Parts:
+    """Put the parts of a worker together; nothing runs yet. `burst`: the poll loops end when their queue is empty."""
+    settings = context.settings.worker
+    leases = Leases(context.database, settings)
+    batch = ResultBatch(
+        context.database,
+        context.metrics,
+        size=min(settings.batch_size, settings.worker_slots),  # more than all slots together never come
+        seconds=settings.batch_seconds,
+    )
+    handlers: dict[JobKind, Handler] = {
+        JobKind.FINALIZE: Finalize(context, leases),
+        JobKind.METADATA: Metadata(context, batch),
+    }
+    runner = Runner(context, leases, handlers)
+    loops = [PollLoop(context.settings, kind, redis, runner.run_job, burst=burst) for kind in kinds]
+    return Parts(leases, batch, runner, Sweep(context), loops)
+
+
+def _first_error(tasks: Sequence[asyncio.Task[None]]) -> BaseException | None:
+    return next((task.exception() for task in tasks if task.done() and not task.cancelled()), None)
+
+
+async def _within(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
+    """Wait for tasks that were told to end; what they raise is of no use to anybody any more."""
+    if tasks:
+        done, _ = await asyncio.wait(tasks, timeout=seconds)
+        for task in done:
+            if not task.cancelled():
+                task.exception()

@@ -1,0 +1,146 @@
+"""Finalize: an upload whose bytes have all arrived becomes a file; the storage seals, one transaction publishes."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+from sqlalchemy.exc import IntegrityError
+
+from common.db.clock import db_now
+from common.db.models import File, Job, Upload
+from common.db.repository import Repository
+from common.digests import parse_hex, to_hex
+from common.errors import AttemptsExhausted, ChunksDamaged, LeaseLost, SluiceError, UploadGone
+from common.ids import new_id
+from common.queue import Ring
+from common.states import FileState, JobKind, JobState, UploadState
+from common.storage.base import ObjectKey, SealedObject, SealPlan, SealWatch, UploadKey
+from common.telemetry import get_logger
+from worker.context import WorkerContext
+from worker.lease import Hold, Leases
+from worker.progress import reported
+
+log = get_logger(__name__)
+
+UNKNOWN_TYPE = "application/octet-stream"
+
+
+class Finalize:
+    """The handler of `finalize` jobs."""
+
+    def __init__(self, context: WorkerContext, leases: Leases) -> None:
+        self._context = context
+        self._leases = leases
+
+    async def run(self, job: Job, hold: Hold) -> None:
+        upload = await self._load(job)
+        sealed = await self._seal(job, upload)
+        file, metadata = _file(upload, sealed), _metadata_job(job, sealed)
+        try:
+            await self._leases.settle(hold, lambda repository: _publish(repository, hold, file, metadata))
+        except IntegrityError:
+            # The file row is there already. The fence lets nobody publish twice, so this is the row of a former life.
+            await self._leases.settle(hold, lambda repository: _adopt(repository, hold, job))
+            return
+        self._context.metrics.sealed_bytes.inc(sealed.size)
+        log.info("file.published", file_id=file.id, size=sealed.size, verified=sealed.verified)
+        await self._context.bell.ring(Ring(metadata.id, JobKind.METADATA, epoch=0))
+
+    async def on_failure(self, repository: Repository, job: Job, code: str) -> None:
+        """Damage reopens the upload; a dead letter keeps it as it is, so that it can be driven again."""
+        if code == ChunksDamaged.code:
+            await repository.uploads.reopen(job.tenant, job.upload_id, self._context.settings.limits.upload_ttl)
+        elif code != AttemptsExhausted.code:
+            await repository.uploads.move(job.tenant, job.upload_id, UploadState.FINALIZING, UploadState.FAILED)
+
+    async def tidy(self, job: Job) -> None:
+        """The receipts are not needed any more."""
+        try:
+            await self._context.storage.abort(UploadKey(job.tenant, job.upload_id))
+            async with self._context.database.transaction() as repository:
+                await repository.uploads.mark_cleaned(job.upload_id)
+        except (SluiceError, OSError) as error:
+            log.info("upload.not_cleaned", error=type(error).__name__)  # the sweep comes by
+
+    async def _load(self, job: Job) -> Upload:
+        async with self._context.database.reading() as repository:
+            upload = await repository.uploads.get(job.tenant, job.upload_id)
+        if upload is None or upload.state != UploadState.FINALIZING or upload.job_id != job.id:
+            raise UploadGone("The upload is not waiting for this job any more; create a new upload.")
+        return upload
+
+    async def _seal(self, job: Job, upload: Upload) -> SealedObject:
+        assert job.file_id is not None, "chosen at finalize, so that every attempt seals to the same place"
+        assert upload.size is not None, "known at the latest at finalize"
+        plan = SealPlan(
+            ObjectKey(job.tenant, job.file_id),
+            upload.size,
+            upload.chunk_size,
+            parse_hex(upload.digests),
+            self._context.settings.storage.verify,
+        )
+        async with reported(self._context.signals, job.id) as progress:
+            watch = SealWatch(progress.set, threading.Event())
+            try:
+                return await self._context.storage.seal(UploadKey(job.tenant, upload.id), plan, watch)
+            except FileNotFoundError as error:
+                raise UploadGone("The bytes of the upload are gone; create a new upload.") from error
+            finally:
+                watch.stop.set()
+
+
+async def _publish(repository: Repository, hold: Hold, file: File, metadata: Job) -> None:
+    """The job first: its fence decides whether anything else of this transaction may happen."""
+    if not await repository.jobs.succeed(hold.lease, file_id=file.id):
+        raise LeaseLost("The lease was lost before the file was published.")
+    await repository.files.insert(file)
+    moved = await repository.uploads.move(
+        file.tenant, file.upload_id, UploadState.FINALIZING, UploadState.COMPLETE, file_id=file.id
+    )
+    if not moved:
+        raise UploadGone("The upload was given up while it was being verified; create a new upload.")
+    await repository.jobs.insert(metadata)
+
+
+async def _adopt(repository: Repository, hold: Hold, job: Job) -> None:
+    upload = await repository.uploads.get(job.tenant, job.upload_id)
+    if upload is None or upload.state != UploadState.COMPLETE:
+        raise UploadGone("A file of this upload exists, but the upload is not complete; create a new upload.")
+    if not await repository.jobs.succeed(hold.lease, file_id=upload.file_id):
+        raise LeaseLost("The lease was lost before the file was published.")
+
+
+def _file(upload: Upload, sealed: SealedObject) -> File:
+    return File(
+        id=sealed.key.file_id,
+        tenant=upload.tenant,
+        upload_id=upload.id,
+        state=FileState.READY,
+        filename=upload.filename,
+        size=sealed.size,
+        content_type=upload.content_type or UNKNOWN_TYPE,
+        digests=to_hex(sealed.digests),
+        verified=sealed.verified,
+        description=upload.description,
+        meta=upload.meta,
+        tags=upload.tags,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _metadata_job(job: Job, sealed: SealedObject) -> Job:
+    return Job(
+        id=new_id(),
+        tenant=job.tenant,
+        kind=JobKind.METADATA,
+        state=JobState.QUEUED,
+        upload_id=job.upload_id,
+        file_id=sealed.key.file_id,
+        round=job.round,
+        size=sealed.size,
+        request_id=job.request_id,
+        created_at=datetime.now(UTC),
+        next_attempt_at=db_now(),  # due by the clock that judges it
+        rung_at=db_now(),
+    )

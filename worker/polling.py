@@ -1,0 +1,83 @@
+"""The ARQ side of the doorbell: one poll loop for each queue, all in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix
+from arq.worker import Worker, func
+
+from common.queue import TASK, queue_name
+from common.redis import from_json, to_json
+from common.settings import Settings
+from common.states import JobKind
+
+LOOK_AT_ONCE = 100  # ids whose state is asked for in one round trip
+READ_LIMIT = 1000  # ids that one look at the queue reads; running ones count, so it bounds the whole fleet
+ARQ_TIMEOUT = 24 * 3600  # seconds; a timeout of ARQ is final, so ours (`runner.time_limit`) has to come first
+ARQ_TRIES = 1_000_000  # attempts are counted in the job row
+NEVER = 365 * 24 * 3600  # seconds
+
+Task = Callable[..., Coroutine[Any, Any, None]]
+
+
+class PollLoop(Worker):
+    """ARQ's worker for one queue. It looks again as soon as a slot is free while more is waiting."""
+
+    def __init__(self, settings: Settings, kind: JobKind, redis: ArqRedis, task: Task, *, burst: bool = False) -> None:
+        super().__init__(
+            functions=[func(task, name=TASK, timeout=ARQ_TIMEOUT, max_tries=ARQ_TRIES)],
+            queue_name=queue_name(settings.redis, kind),
+            redis_pool=redis,
+            handle_signals=False,
+            max_jobs=settings.worker.worker_slots,
+            queue_read_limit=max(READ_LIMIT, 2 * settings.worker.worker_slots),
+            poll_delay=0,  # the pause is made below, where it can be cut short
+            keep_result=0,
+            health_check_interval=NEVER,
+            job_serializer=to_json,
+            job_deserializer=from_json,
+            log_results=False,
+            burst=burst,
+        )
+        self.kind = kind
+        self.ticked_at = time.monotonic()
+        self._pause = settings.worker.poll_delay
+        self._crowded = False
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+        self._wake.set()
+
+    async def heart_beat(self) -> None:
+        """In place of ARQ's: its health key is shared by all workers of a queue, and cron is not used."""
+        self.ticked_at = time.monotonic()
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start what nobody runs. ARQ leaves running ids at the head of the queue and would ask for each of them."""
+        self._crowded = len(job_ids) > self.max_jobs
+        others = [job_id for job_id in job_ids if job_id.decode() not in self.tasks]
+        for start in range(0, len(others), LOOK_AT_ONCE):
+            some = others[start : start + LOOK_AT_ONCE]
+            taken = await self.pool.mget([in_progress_key_prefix.encode() + job_id for job_id in some])
+            await super().start_jobs([job_id for job_id, mark in zip(some, taken, strict=True) if mark is None])
+            if self.job_counter >= self.max_jobs:
+                return
+
+    async def _poll_iteration(self) -> None:
+        self._wake.clear()
+        await super()._poll_iteration()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pause):
+                await self._wake.wait()
+
+    def _release_sem_dec_counter_on_complete(self) -> None:
+        super()._release_sem_dec_counter_on_complete()
+        if self._crowded:
+            self._wake.set()

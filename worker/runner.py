@@ -1,0 +1,218 @@
+"""The wrapper around every job: lease, log context, metrics, time limit, and what happens at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import random as random_module
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from arq.worker import RetryJob
+from structlog.contextvars import bound_contextvars
+
+from common.db.jobs import JobFailure
+from common.db.models import Job
+from common.db.repository import Repository
+from common.errors import DatabaseUnavailable, JobTimeout, LeaseLost
+from common.queue import Ring
+from common.settings import WorkerSettings
+from common.states import JobKind
+from common.telemetry import get_logger
+from worker.context import WorkerContext
+from worker.lease import Hold, Leases
+from worker.retry import FailWith, RetryAfter, decide
+
+log = get_logger(__name__)
+
+CLAIM_PATIENCE = 10.0  # seconds to go on trying to claim while the database is away; then the sweep rings again
+CLAIM_PAUSE = 0.5
+
+
+class Handler(Protocol):
+    """One kind of work."""
+
+    async def run(self, job: Job, hold: Hold) -> None:
+        """Do the work and end the job as succeeded in the transaction that publishes it. Raises what went wrong."""
+        ...
+
+    async def on_failure(self, repository: Repository, job: Job, code: str) -> None:
+        """Further statements of the transaction that fails the job with `code`."""
+        ...
+
+    async def tidy(self, job: Job) -> None:
+        """After success: remove what is not needed any more. What is left here is the sweep's work."""
+        ...
+
+
+class Runner:
+    """Runs the jobs that ARQ rings for. No exception of a job ever reaches ARQ, which would end the job for good."""
+
+    def __init__(
+        self,
+        context: WorkerContext,
+        leases: Leases,
+        handlers: Mapping[JobKind, Handler],
+        *,
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        self._context = context
+        self._leases = leases
+        self._handlers = handlers
+        self._random = random
+        self._running: set[Hold] = set()
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def run_job(self, ctx: dict[Any, Any], job_id: str, epoch: int) -> None:
+        """What ARQ calls for a ring of the bell."""
+        del ctx, epoch  # a late ring is as good as a new one: the claim decides
+        if self._stopping:
+            raise RetryJob  # ARQ's word for "leave it in the queue": another worker takes it
+        with bound_contextvars(job_id=job_id):
+            try:
+                hold = await self._claim(job_id)
+                if hold is not None:
+                    await self._attempt(hold)
+            except Exception:
+                log.exception("job.wrapper_failed")
+
+    def stop(self) -> None:
+        """Begin no further job."""
+        self._stopping = True
+
+    async def drain(self, seconds: float) -> bool:
+        """Whether all running jobs ended within `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def give_back(self) -> None:
+        """Cancel the jobs that still run; each returns to the queue with its attempt given back."""
+        for hold in self._running:
+            hold.drained = True
+            hold.stop()
+
+    async def _claim(self, job_id: str) -> Hold | None:
+        deadline = time.monotonic() + CLAIM_PATIENCE
+        while True:
+            try:
+                return await self._leases.claim(job_id)
+            except DatabaseUnavailable:
+                if self._stopping or time.monotonic() > deadline:
+                    log.warning("job.not_claimed")
+                    return None
+            await asyncio.sleep(CLAIM_PAUSE)
+
+    async def _attempt(self, hold: Hold) -> None:
+        job, metrics = hold.job, self._context.metrics
+        began = time.monotonic()
+        metrics.job_wait_seconds.labels(kind=job.kind).observe(_waited(job, self._context.settings.worker))
+        self._running.add(hold)
+        self._idle.clear()
+        known = bound_contextvars(
+            kind=job.kind, upload_id=job.upload_id, request_id=job.request_id, attempt=job.attempts
+        )
+        try:
+            with known, metrics.jobs_running.labels(kind=job.kind).track_inprogress():
+                error = await self._work(hold)
+                outcome = await self._settle(hold, error)
+                seconds = time.monotonic() - began
+                metrics.jobs.labels(kind=job.kind, outcome=outcome).inc()
+                metrics.job_seconds.labels(kind=job.kind).observe(seconds)
+                log.info("job.ended", outcome=outcome, seconds=round(seconds, 3))
+        finally:
+            self._leases.release(hold)
+            self._running.discard(hold)
+            if not self._running:
+                self._idle.set()
+
+    async def _work(self, hold: Hold) -> BaseException | None:
+        """How the handler ended: None for success."""
+        hold.work = asyncio.create_task(self._bounded(hold))
+        if hold.lost or hold.drained:
+            hold.stop()
+        await asyncio.wait({hold.work})
+        return asyncio.CancelledError() if hold.work.cancelled() else hold.work.exception()
+
+    async def _bounded(self, hold: Hold) -> None:
+        seconds = time_limit(hold.job, self._context.settings.worker)
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                await self._handlers[JobKind(hold.job.kind)].run(hold.job, hold)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise JobTimeout(f"The attempt took longer than {seconds:.0f} s.") from error
+
+    async def _settle(self, hold: Hold, error: BaseException | None) -> str:
+        """Bring the end of the work into the database; the outcome as metrics call it."""
+        if error is None:
+            return await self._succeeded(hold)
+        if not hold.lost and not isinstance(error, LeaseLost):
+            try:
+                if hold.drained or isinstance(error, asyncio.CancelledError):
+                    return await self._given_back(hold)
+                return await self._failed(hold, error)
+            except LeaseLost:
+                log.info("job.fence_refused")
+        self._context.metrics.lease_lost.inc()
+        return "lease_lost"  # somebody else has it, or the sweep will hand it on
+
+    async def _succeeded(self, hold: Hold) -> str:
+        self._leases.release(hold)
+        await self._context.signals.ended(hold.job.id)
+        await self._handlers[JobKind(hold.job.kind)].tidy(hold.job)
+        return "succeeded"
+
+    async def _given_back(self, hold: Hold) -> str:
+        await self._requeue(hold, 0.0, None, give_back_attempt=True)
+        return "given_back"
+
+    async def _failed(self, hold: Hold, error: BaseException) -> str:
+        settings = self._context.settings.worker
+        fate = decide(error, hold.job.attempts, settings.max_attempts, self._random)
+        log.warning("job.error", code=fate.code, detail=fate.detail, exc_info=None if _is_named(error) else error)
+        if isinstance(fate, RetryAfter):
+            await self._requeue(hold, fate.seconds, JobFailure(fate.code, fate.detail))
+            return "retried"
+        await self._leases.settle(hold, lambda repository: self._fail(repository, hold, fate))
+        await self._context.signals.ended(hold.job.id)
+        return "failed"
+
+    async def _fail(self, repository: Repository, hold: Hold, fate: FailWith) -> None:
+        if not await repository.jobs.fail(hold.lease, JobFailure(fate.code, fate.detail, fate.extras)):
+            raise LeaseLost("The lease was lost before the failure was written.")
+        await self._handlers[JobKind(hold.job.kind)].on_failure(repository, hold.job, fate.code)
+
+    async def _requeue(
+        self, hold: Hold, delay: float, failure: JobFailure | None, *, give_back_attempt: bool = False
+    ) -> None:
+        epoch = await self._leases.settle(
+            hold,
+            lambda repository: repository.jobs.requeue(hold.lease, delay, failure, give_back_attempt=give_back_attempt),
+        )
+        if epoch is None:
+            raise LeaseLost("The lease was lost before the job went back to the queue.")
+        await self._context.bell.ring(Ring(hold.job.id, JobKind(hold.job.kind), epoch, delay))
+
+
+def time_limit(job: Job, settings: WorkerSettings) -> float:
+    """Seconds that one attempt may take."""
+    return settings.job_timeout + job.size / settings.job_min_rate
+
+
+def _waited(job: Job, settings: WorkerSettings) -> float:
+    """Seconds from due to claim, both by the clock of the database."""
+    assert job.lease_until is not None
+    return max(0.0, (job.lease_until - job.next_attempt_at).total_seconds() - settings.lease_seconds)
+
+
+def _is_named(error: BaseException) -> bool:
+    """Whether the code says enough, so that the log needs no traceback."""
+    return hasattr(error, "code")

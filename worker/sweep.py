@@ -1,0 +1,170 @@
+"""The sweep: finds what was left behind, in every worker, every few seconds.
+
+Each step stands alone: its own short transactions, its own errors. Every move is a compare-and-set, so any number of
+workers may sweep at once; who moved a row does what follows from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from common.db.models import Job, Upload
+from common.errors import SluiceError
+from common.queue import Ring
+from common.states import JobKind, JobState
+from common.storage.base import ObjectKey, UploadKey
+from common.telemetry import get_logger
+from worker.context import WorkerContext
+
+log = get_logger(__name__)
+
+AT_ONCE = 100  # rows of one step that cost a storage call each
+BELLS_AT_ONCE = 500  # bells that are looked at in one round trip
+BELL_ROUNDS = 4  # rounds of one pass while bells turn out to be lost
+PURGE_AT_ONCE = 1000
+PURGE_MARGIN = 3600.0  # seconds that a job outlives the moment at which its upload is given up
+LONGEST_HEAD_START = 3600.0  # seconds; ARQ forgets a ring that is a day late
+
+Step = Callable[[], Awaitable[None]]
+
+
+class Sweep:
+    """The steps, and the task that runs them."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._database = context.database
+        self._storage = context.storage
+        self._retention = context.settings.limits.retention
+        self._steps: tuple[Step, ...] = (
+            self.take_back_lost,
+            self.ring_again,
+            self.expire,
+            self.clean,
+            self.delete,
+            self.purge,
+            self.measure,
+        )
+
+    async def run(self) -> None:
+        """Sweep for ever. Ends by cancellation."""
+        pause = self._context.settings.worker.sweep_seconds
+        while True:
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that workers do not march in step
+            await self.once()
+
+    async def once(self) -> None:
+        """One pass over all steps; a step that fails does not keep the others."""
+        for step in self._steps:
+            try:
+                await step()
+            except SluiceError as error:
+                log.warning("sweep.step_failed", step=step.__name__, code=error.code)
+            except Exception:
+                log.exception("sweep.step_failed", step=step.__name__)
+
+    async def take_back_lost(self) -> None:
+        """Jobs whose worker is silent go back to the queue; those without attempts left are dead letters."""
+        most = self._context.settings.worker.max_attempts
+        async with self._database.transaction() as repository:
+            jobs = await repository.jobs.take_back_lost(most, AT_ONCE)
+        for job in jobs:
+            if job.state == JobState.FAILED:
+                self._count("attempts_exhausted", job)
+                await self._context.signals.ended(job.id)
+            else:
+                self._count("lease_lost", job)
+                await self._context.bell.ring(_ring(job))
+
+    async def ring_again(self) -> None:
+        """Due jobs that nobody took and whose bell is not in the queue any more (Redis was emptied or away).
+
+        A long queue is silent too, and nothing is wrong with it: its bells are seen to hang and left alone, so that
+        10,000 waiting jobs cost one select, one round trip and one update a pass, and keep their order.
+        """
+        silent = self._context.settings.worker.sweep_seconds
+        for _ in range(BELL_ROUNDS):
+            async with self._database.reading() as repository:
+                jobs = await repository.jobs.unheard(silent, BELLS_AT_ONCE)
+            hanging = await self._context.bell.hanging([_ring(job) for job in jobs]) if jobs else set()
+            if hanging is None:
+                return  # Redis is away: there is nothing to ring
+            lost = [job.id for job in jobs if job.id not in hanging]
+            async with self._database.transaction() as repository:
+                await repository.jobs.still_hangs(hanging)
+                moved = await repository.jobs.ring_again(lost, silent)
+            for job in moved:
+                self._count("bell_lost", job)
+                await self._context.bell.ring(_ring(job))
+            if not lost or len(jobs) < BELLS_AT_ONCE:
+                return
+
+    async def expire(self) -> None:
+        """Open uploads whose time is over end, unless bytes still arrive."""
+        async with self._database.reading() as repository:
+            due = await repository.uploads.due_to_expire(AT_ONCE)
+        for upload in due:
+            await self._expire(upload)
+
+    async def _expire(self, upload: Upload) -> None:
+        active = await self._storage.last_activity(UploadKey(upload.tenant, upload.id))
+        lives_until = active + timedelta(seconds=self._context.settings.limits.upload_ttl) if active else None
+        async with self._database.transaction() as repository:
+            if lives_until is not None and lives_until > datetime.now(UTC):
+                await repository.uploads.postpone(upload.id, lives_until)
+            elif await repository.uploads.expire(upload):
+                self._context.metrics.swept.labels(reason="expired").inc()
+                log.info("upload.expired", upload_id=upload.id)
+
+    async def clean(self) -> None:
+        """Whatever ended uploads still have in the storage."""
+        async with self._database.reading() as repository:
+            left = await repository.uploads.uncleaned(AT_ONCE)
+        for upload in left:
+            await self._storage.abort(UploadKey(upload.tenant, upload.id))
+            async with self._database.transaction() as repository:
+                await repository.uploads.mark_cleaned(upload.id)
+            self._context.metrics.swept.labels(reason="cleaned").inc()
+
+    async def delete(self) -> None:
+        """The bytes, then the rows, of deleted files."""
+        async with self._database.reading() as repository:
+            files = await repository.files.deleting(AT_ONCE)
+        for file in files:
+            await self._storage.delete(ObjectKey(file.tenant, file.id))
+            async with self._database.transaction() as repository:
+                await repository.files.remove(file.id)
+            self._context.metrics.swept.labels(reason="deleted").inc()
+            log.info("file.deleted", file_id=file.id)
+
+    async def purge(self) -> None:
+        """Rows past their retention. Dead letters first: their uploads are given up while the job is still there."""
+        async with self._database.transaction() as repository:
+            given_up = await repository.uploads.give_up_dead_letters(self._retention, PURGE_AT_ONCE)
+            self._context.metrics.swept.labels(reason="given_up").inc(given_up)
+            if given_up < PURGE_AT_ONCE:
+                await repository.uploads.purge(self._retention, PURGE_AT_ONCE)
+                await repository.jobs.purge(self._retention + PURGE_MARGIN, PURGE_AT_ONCE)
+
+    async def measure(self) -> None:
+        """How long the oldest due job of each kind has been waiting."""
+        async with self._database.reading() as repository:
+            oldest = await repository.jobs.oldest_queued()
+        now = datetime.now(UTC)
+        for kind in JobKind:
+            since = oldest.get(kind, now)
+            age = max(0.0, (now - since).total_seconds())
+            self._context.metrics.oldest_queued_seconds.labels(kind=kind).set(age)
+
+    def _count(self, reason: str, job: Job) -> None:
+        self._context.metrics.swept.labels(reason=reason).inc()
+        log.info("job.swept", reason=reason, job_id=job.id, kind=job.kind, attempts=job.attempts)
+
+
+def _ring(job: Job) -> Ring:
+    """The job's present ring, with a head start for the time that it has been waiting."""
+    waited = (datetime.now(UTC) - job.next_attempt_at).total_seconds()
+    return Ring(job.id, JobKind(job.kind), job.epoch, -min(max(waited, 0.0), LONGEST_HEAD_START))
