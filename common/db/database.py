@@ -32,7 +32,7 @@ class Database:
         self._timeout = settings.database_timeout
         self.engine = _open_engine(settings, application_name)
         path = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
-        self._turn = WriteTurn(f"{path}-turn") if path else None
+        self._turn = WriteTurn(f"{path}-turn", settings.database_timeout) if path else None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Repository]:
@@ -56,8 +56,8 @@ class Database:
         try:
             # the drivers' own bounds come first, where they work
             async with (
-                asyncio.timeout(self._timeout + 0.3),
                 turn,
+                asyncio.timeout(self._timeout + 0.3),
                 AsyncSession(engine, expire_on_commit=False) as session,
             ):
                 yield session

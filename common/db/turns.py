@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import time
 from types import TracebackType
 
 RETRY_SECONDS = 0.001
@@ -18,18 +19,24 @@ RETRY_SECONDS = 0.001
 class WriteTurn:
     """An async context manager around a write transaction. The lock dies with its process; the file stays."""
 
-    def __init__(self, path: str) -> None:
-        """`path` is the lock file; it is made when it is first needed."""
+    def __init__(self, path: str, patience: float) -> None:
+        """`path` is the lock file, made when it is first needed; `patience` is in seconds.
+
+        A long line that moves is waited for; in one that has not moved for `patience` seconds everybody gives up, so
+        that a database that hangs does not pile up requests.
+        """
         self._path = path
+        self._patience = patience
         self._line = asyncio.Lock()
+        self._moved_at = 0.0  # when a turn last ended well
         self._descriptor: int | None = None
 
     async def __aenter__(self) -> None:
-        await self._line.acquire()
+        """Raises TimeoutError when the line does not move."""
+        arrived = time.monotonic()
+        await self._stand_in_line(arrived)
         try:
-            # no event to wait for: the lock is another process's
-            while not self._take():  # noqa: ASYNC110
-                await asyncio.sleep(RETRY_SECONDS)
+            await self._take(arrived)
         except BaseException:
             self._line.release()
             raise
@@ -38,6 +45,8 @@ class WriteTurn:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._descriptor is not None
+        if error is None:
+            self._moved_at = time.monotonic()
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._line.release()
 
@@ -46,11 +55,43 @@ class WriteTurn:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _take(self) -> bool:
+    async def _stand_in_line(self, arrived: float) -> None:
+        if not self._line.locked():
+            await self._line.acquire()
+            return
+        turn = asyncio.ensure_future(self._line.acquire())
+        try:
+            while not turn.done():
+                await asyncio.wait({turn}, timeout=self._left(arrived))
+        except BaseException:
+            if not turn.cancel() and turn.done() and not turn.cancelled():
+                self._line.release()  # it came in the same moment
+            raise
+
+    def _left(self, arrived: float) -> float:
+        """Seconds of patience left; the line's last move renews it."""
+        left = max(arrived, self._moved_at) + self._patience - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the line of writers does not move")
+        return left
+
+    async def _take(self, arrived: float) -> None:
+        """The lock among processes."""
         if self._descriptor is None:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        began = time.monotonic()
+        if self._moved_at < arrived and began - arrived > self._patience / 4:
+            raise TimeoutError("nobody before us could write")  # our own try would only make it later
+        # no event to wait for: the lock is another process's
+        while not _locked(self._descriptor):
+            if time.monotonic() - began > self._patience:
+                raise TimeoutError("another process does not give up its turn")
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -11,6 +11,7 @@ import pytest
 
 from common.db.turns import WriteTurn
 
+PATIENCE = 1.0  # seconds
 HOLDER = """
 import fcntl, os, sys
 descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
@@ -21,7 +22,7 @@ sys.stdin.read()
 
 
 async def test_writers_of_one_process_come_in_the_order_in_which_they_asked(tmp_path: Path) -> None:
-    turn = WriteTurn(str(tmp_path / "turn"))
+    turn = WriteTurn(str(tmp_path / "turn"), PATIENCE)
     order: list[int] = []
 
     async def write(number: int) -> None:
@@ -36,7 +37,10 @@ async def test_writers_of_one_process_come_in_the_order_in_which_they_asked(tmp_
 
 
 async def test_two_processes_never_have_the_turn_together(tmp_path: Path) -> None:
-    one, other = WriteTurn(str(tmp_path / "turn")), WriteTurn(str(tmp_path / "turn"))  # two descriptors: two owners
+    one, other = (
+        WriteTurn(str(tmp_path / "turn"), PATIENCE),
+        WriteTurn(str(tmp_path / "turn"), PATIENCE),
+    )  # two descriptors: two owners
     inside = 0
     most = 0
 
@@ -57,7 +61,7 @@ async def test_two_processes_never_have_the_turn_together(tmp_path: Path) -> Non
 
 async def test_a_killed_process_gives_its_turn_up(tmp_path: Path) -> None:
     path = tmp_path / "turn"
-    turn = WriteTurn(str(path))
+    turn = WriteTurn(str(path), PATIENCE)
     with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs in this loop
         [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
@@ -75,7 +79,7 @@ async def test_a_killed_process_gives_its_turn_up(tmp_path: Path) -> None:
 
 async def test_giving_up_the_wait_leaves_the_line_to_the_next(tmp_path: Path) -> None:
     path = tmp_path / "turn"
-    turn = WriteTurn(str(path))
+    turn = WriteTurn(str(path), PATIENCE)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with pytest.raises(TimeoutError):
@@ -85,4 +89,43 @@ async def test_giving_up_the_wait_leaves_the_line_to_the_next(tmp_path: Path) ->
 
     async with asyncio.timeout(5), turn:
         pass
+    turn.close()
+
+
+async def test_a_long_line_that_moves_is_waited_for_longer_than_the_patience(tmp_path: Path) -> None:
+    turn = WriteTurn(str(tmp_path / "turn"), patience=0.05)
+    written = 0
+
+    async def write() -> None:
+        nonlocal written
+        async with turn:
+            await asyncio.sleep(0.01)
+            written += 1
+
+    await asyncio.gather(*(write() for _ in range(20)))
+
+    assert written == 20
+    turn.close()
+
+
+async def test_everybody_gives_up_when_the_line_does_not_move(tmp_path: Path) -> None:
+    turn = WriteTurn(str(tmp_path / "turn"), patience=0.1)
+    release = asyncio.Event()
+
+    async def hang() -> None:
+        async with turn:
+            await release.wait()
+
+    async def write() -> None:
+        async with turn:
+            pass
+
+    holder = asyncio.create_task(hang())
+    async with asyncio.timeout(2):
+        outcomes = await asyncio.gather(*(write() for _ in range(10)), return_exceptions=True)
+
+    assert all(isinstance(outcome, TimeoutError) for outcome in outcomes)
+    release.set()
+    await holder
+    await write()  # and goes on as soon as it moves again
     turn.close()
