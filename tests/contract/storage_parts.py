@@ -52,15 +52,19 @@ class Body:
     async def __aiter__(self) -> AsyncIterator[Sequence[bytes]]:
         self.started = True
         for start in range(0, len(self._content), self._batch):
-            if self._hold_at is not None and start >= self._hold_at and not self.held.is_set():
-                self.held.set()
-                await self.go_on.wait()
+            await self._hold(start)
             if self._cut_after is not None and start >= self._cut_after:
                 raise Cut
             batch = self._content[start : start + self._batch]
             self.length += len(batch)
             self.crc64 = crc64nvme(batch, self.crc64)
             yield [batch[at : at + PIECE] for at in range(0, len(batch), PIECE)]
+        await self._hold(len(self._content))
+
+    async def _hold(self, at: int) -> None:
+        if self._hold_at is not None and at >= self._hold_at and not self.held.is_set():
+            self.held.set()
+            await self.go_on.wait()
 
 
 @dataclass

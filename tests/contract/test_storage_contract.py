@@ -206,7 +206,7 @@ async def test_aborting_twice_or_nothing_at_all_is_fine(storage: Storage, upload
     await storage.abort(upload)
 
 
-@pytest.mark.parametrize("hold_at", [0, PART])
+@pytest.mark.parametrize("hold_at", [0, PART, CHUNK])
 async def test_an_abort_ends_a_write_under_way(open_another: OpenStorage, upload: UploadKey, hold_at: int) -> None:
     one, other = open_another(), open_another()
     await one.begin(upload, CHUNK)
@@ -219,6 +219,31 @@ async def test_an_abort_ends_a_write_under_way(open_another: OpenStorage, upload
         await writing
     with pytest.raises(FileNotFoundError):
         await one.receipts(upload)
+
+
+async def test_a_body_is_not_read_to_its_end_after_an_abort(storage: Storage, upload: UploadKey) -> None:
+    await storage.begin(upload, CHUNK)
+    held = Body(CONTENT[:CHUNK], batch=CHUNK // 16, hold_at=PART)
+    writing = asyncio.create_task(storage.write(upload, Segment(0, CHUNK), held))
+    await held.held.wait()
+    await storage.abort(upload)
+    held.go_on.set()
+    with pytest.raises(FileNotFoundError):
+        await writing
+    assert held.length < CHUNK
+
+
+async def test_a_write_of_an_aborted_upload_leaves_no_receipt_in_the_next(storage: Storage, upload: UploadKey) -> None:
+    await storage.begin(upload, CHUNK)
+    held = Body(CONTENT[:CHUNK], hold_at=CHUNK)
+    writing = asyncio.create_task(storage.write(upload, Segment(0, CHUNK), held))
+    await held.held.wait()
+    await storage.abort(upload)
+    await storage.begin(upload, CHUNK)
+    held.go_on.set()
+    with pytest.raises(FileNotFoundError):
+        await writing
+    assert await storage.receipts(upload) == []
 
 
 async def test_activity_is_when_bytes_came_last(storage: Storage, upload: UploadKey) -> None:

@@ -152,6 +152,13 @@ async def test_trusted_receipts_give_the_same_checksum(
     assert sealed.digests == {"crc64nvme": digests_of(CONTENT)["crc64nvme"]}
 
 
+async def test_a_declared_crc_needs_no_reading_where_receipts_are_trusted(
+    storage: Storage, received: UploadKey, target: ObjectKey
+) -> None:
+    declared = {"crc64nvme": digests_of(CONTENT)["crc64nvme"]}
+    assert (await seal(storage, received, target, CONTENT, declared=declared, verify="receipts")).verified == "receipts"
+
+
 async def test_a_declared_sha_256_is_checked_also_where_receipts_are_trusted(
     storage: Storage, received: UploadKey, target: ObjectKey
 ) -> None:

@@ -57,6 +57,16 @@ def test_a_torn_tail_hides_only_itself(folder: Path) -> None:
     assert Ledger(folder).receipts() == ledger.receipts() == [A]
 
 
+def test_a_record_seen_in_part_counts_once_it_is_whole(folder: Path) -> None:
+    writer, reader = Ledger(folder), Ledger(folder)
+    writer.append(A, durable=False)
+    with journals(folder)[0].open("ab", buffering=0) as journal:
+        journal.write(pack(B)[:7])
+        assert reader.receipts() == [A]
+        journal.write(pack(B)[7:])
+    assert reader.receipts() == [A, B]
+
+
 def test_a_short_write_ends_the_journal_and_the_next_receipt_counts(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,8 +85,13 @@ def test_a_short_write_ends_the_journal_and_the_next_receipt_counts(
 def test_a_receipt_whose_sync_failed_does_not_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger, reader = Ledger(folder), Ledger(folder)
     ledger.append(A, durable=True)
+
+    def seen_and_failed(descriptor: int) -> None:
+        assert reader.receipts() == [A, B]
+        failing_sync(descriptor)
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fdatasync", failing_sync)
+        patch.setattr(os, "fdatasync", seen_and_failed)
         with pytest.raises(OSError, match="sync"):
             ledger.append(B, durable=True)
     assert ledger.receipts() == reader.receipts() == [A]
