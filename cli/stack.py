@@ -14,6 +14,7 @@ from common.settings import Settings
 
 GATEWAYS_STOP, WORKERS_STOP, REDIS_STOP = range(3)  # stop order: nobody loses what it still needs
 STOP_MARGIN_SECONDS = 5.0  # on top of the drain times of the settings, for closing what a part holds
+WORKER_STOP_MARGIN_SECONDS = 25.0  # a worker also hands running jobs back and ends its poll loops, each bounded
 PROBE_TIMEOUT_SECONDS = 2.0
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -65,7 +66,7 @@ class Stack:
             name=f"worker-{number}",
             command=python_module("worker"),
             env={"SLUICE_HEALTH_PORT": "0", **self.env, "SLUICE_HEALTH_PORT_FILE": str(port_file)},
-            stop_seconds=self.settings.worker.worker_drain_seconds + STOP_MARGIN_SECONDS,
+            stop_seconds=self.settings.worker.worker_drain_seconds + WORKER_STOP_MARGIN_SECONDS,
             unready=lambda: worker_unready(port_file),
             stop_order=WORKERS_STOP,
             leftovers=(port_file,),

@@ -3,7 +3,7 @@
 Needs httpx and the standard library, and imports nothing else of this repository.
 
     async with AsyncClient("http://127.0.0.1:8000") as sluice:
-        result = await sluice.upload_file("big.bin", parallel=4)
+        result = await sluice.upload_file("big.bin", UploadOptions(parallel=4))
         await sluice.download(result.file_id, "copy.bin")
 
 `Client` has the same methods for code that is not async.

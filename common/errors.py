@@ -3,6 +3,8 @@
 SluiceError                        anything we raise on purpose
 ├── SettingsError                  the environment does not describe a runnable service
 ├── RequestError                   the client must change the request (4xx)
+│   ├── MalformedRequest           what came is not HTTP/1.1
+│   ├── HeaderTimeout              the request head was not complete in time
 │   ├── InvalidRequest             a field, header or parameter is malformed
 │   │   ├── InvalidFilename        the name is empty, too long, or holds separators or control characters
 │   │   ├── InvalidDigest          a digest is malformed, or none of its algorithms is known
@@ -37,11 +39,9 @@ SluiceError                        anything we raise on purpose
 └── JobError                       how a job ends without success; `code` is shown on the job
     ├── ChunksDamaged              read-back differs from the receipts; the named chunks must be sent again
     ├── FileDigestMismatch         all chunks are as received, but the whole is not what the client declared
-    ├── TypeRefused                the content is of a type that this service does not take
     ├── UploadGone                 the bytes of the upload are not in the storage any more
     ├── JobTimeout                 one attempt took too long
     ├── LeaseLost                  another worker may run this job now
-    ├── JobCancelled               somebody cancelled it
     └── AttemptsExhausted          every attempt failed; a dead letter until it is re-driven
 """
 
@@ -79,6 +79,17 @@ class RequestError(SluiceError):
     code = "request_error"
     status = 400
     title = "The request cannot be served"
+
+
+class MalformedRequest(RequestError):
+    code = "malformed_request"
+    title = "The request is not well-formed HTTP/1.1"
+
+
+class HeaderTimeout(RequestError):
+    code = "header_timeout"
+    status = 408
+    title = "The request head came too slowly"
 
 
 class InvalidRequest(RequestError):
@@ -274,11 +285,6 @@ class FileDigestMismatch(JobError):
     title = "The file is not what the client declared"
 
 
-class TypeRefused(JobError):
-    code = "type_refused"
-    title = "The content is of a type that is not taken"
-
-
 class UploadGone(JobError):
     code = "upload_gone"
     title = "The bytes of the upload are gone"
@@ -292,11 +298,6 @@ class JobTimeout(JobError):
 class LeaseLost(JobError):
     code = "lease_lost"
     title = "Another worker may run this job now"
-
-
-class JobCancelled(JobError):
-    code = "cancelled"
-    title = "The job was cancelled"
 
 
 class AttemptsExhausted(JobError):

@@ -137,7 +137,7 @@ class HttpSettings(Group):
     )
     max_wait: Seconds = Field(60, ge=0, le=600, description="Longest `wait` of a job poll.")
     drain_seconds: Seconds = Field(25, ge=0, description="After SIGTERM, requests in flight may take this long.")
-    max_connections: int = Field(4096, ge=1, description="Connections of one process; above it 503.")
+    max_requests: int = Field(4096, ge=1, description="Requests in flight of one process; above it 503.")
 
 
 class WorkerSettings(Group):
@@ -249,6 +249,9 @@ def _cross_checks(settings: Settings) -> list[str]:
         problems.append("SLUICE_HEARTBEAT_SECONDS: must be at most half of SLUICE_LEASE_SECONDS")
     if settings.limits.chunk_size_min > settings.limits.chunk_size_max:
         problems.append("SLUICE_CHUNK_SIZE_MIN: must not be above SLUICE_CHUNK_SIZE_MAX")
+    if settings.storage.verify == "receipts" and settings.storage.durability == "finalize":
+        # a power cut between chunk and finalize can keep a receipt and lose its bytes; nobody would look
+        problems.append("SLUICE_VERIFY: receipts needs SLUICE_DURABILITY=chunk (or none, where loss is accepted)")
     unknown = set(settings.worker.worker_queues) - {"finalize", "metadata"}
     if unknown or not settings.worker.worker_queues:
         problems.append("SLUICE_WORKER_QUEUES: one or both of finalize,metadata")

@@ -40,6 +40,8 @@ ADVICE = {
     "error": "Base of the tree; never sent.",
     "settings": "Correct the variables that the lines name; the process has ended with status 1.",
     "request_error": "Correct the request; it could not be read.",
+    "malformed_request": "Send well-formed HTTP/1.1, with either Content-Length or Transfer-Encoding.",
+    "header_timeout": "Send the whole request head at once; connect again.",
     "invalid_request": "Correct what `detail` names; `errors` lists each field.",
     "invalid_filename": "Send the last part of the path only, without control characters, at most 255 bytes.",
     "invalid_digest": "Write the digest as `detail` shows; `GET /v1/limits` lists the algorithms.",
@@ -74,11 +76,9 @@ ADVICE = {
     "job_error": "Base of the codes of jobs; never shown.",
     "chunks_damaged": "The upload is open again: send the chunks in `chunks`, then finalize again.",
     "file_digest_mismatch": "The upload has failed. Check the file and the declared digest, then upload anew.",
-    "type_refused": "Reserved: no job ends with it yet.",
     "upload_gone": "Upload the file anew.",
     "job_timeout": "Nothing; the job is tried again.",
     "lease_lost": "Nothing; another worker has the job or will take it.",
-    "cancelled": "Reserved: no job ends with it yet.",
     "attempts_exhausted": "Operators: the last error is in `detail`; see [operations](operations.md#dead-letters).",
 }
 

@@ -57,7 +57,7 @@ class Guards:
             self._observe(scope, exchange, time.perf_counter() - began)
 
     async def _run(self, scope: Scope, body: BodyDeadline, exchange: _Exchange, refusal: SluiceError | None) -> None:
-        if self._in_flight > self._settings.max_connections:
+        if self._in_flight > self._settings.max_requests:
             refusal = Unavailable("Too many requests at once; send it again.", retry_after=1)
         if refusal is not None:
             await self._refuse(refusal, scope, exchange)

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from common.errors import Internal, InvalidRequest, MethodNotAllowed, NotFound, RequestError, SluiceError
 from common.telemetry import Metrics, get_logger
@@ -58,6 +59,8 @@ def install(app: FastAPI, metrics: Metrics) -> None:
         response = problem_response(error, request.scope.get("request_id", ""))
         if isinstance(exception, HTTPException) and exception.headers:
             response.headers.update(exception.headers)
+        if error.status == 405:
+            response.headers["Allow"] = ", ".join(_allowed(app, request.url.path))
         return response
 
     for kind in (SluiceError, RequestValidationError, HTTPException):
@@ -98,3 +101,12 @@ def _from_status(status: int) -> SluiceError:
     if status < 500:
         return RequestError("The request could not be read.")
     return Internal("An unexpected error; tell the operator the request_id.")
+
+
+def _allowed(app: FastAPI, path: str) -> list[str]:
+    """Every method of this address; the framework names those of the first matching route only (RFC 9110 10.2.1)."""
+    methods: set[str] = set()
+    for template, operations in app.openapi()["paths"].items():
+        if compile_path(template)[0].fullmatch(path):
+            methods.update(method.upper() for method in operations)
+    return sorted(methods)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from common.errors import HeaderTimeout, MalformedRequest, SluiceError
 from common.ids import new_id
-from gateway.problems import MEDIA_TYPE, TYPE_BASE
+from gateway.problems import MEDIA_TYPE, problem_document
 
 
 class SluiceProtocol(HttpToolsProtocol):
@@ -39,7 +41,7 @@ class SluiceProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed is answered with a problem document too."""
         del msg
-        self._answer(400, "malformed_request", "Malformed request", "The request is not well-formed HTTP/1.1.")
+        self._answer(MalformedRequest("The request is not well-formed HTTP/1.1; the connection is closed."))
 
     def _arm(self) -> None:
         self._head_timer = self.loop.call_later(self.header_timeout, self._too_late)
@@ -51,28 +53,17 @@ class SluiceProtocol(HttpToolsProtocol):
 
     def _too_late(self) -> None:
         self._head_timer = None
-        if not self.transport.is_closing():
-            detail = f"The request head was not complete after {self.header_timeout:g} seconds."
-            self._answer(408, "header_timeout", "The request head came too slowly", detail)
+        self._answer(HeaderTimeout(f"The request head was not complete after {self.header_timeout:g} seconds."))
 
-    def _answer(self, status: int, code: str, title: str, detail: str) -> None:
+    def _answer(self, error: SluiceError) -> None:
         """Straight to the transport: there is no request yet that an ASGI app could answer."""
         if self.transport.is_closing():
             return
         request_id = new_id()
-        document = {
-            "type": TYPE_BASE + code,
-            "title": title,
-            "status": status,
-            "detail": detail,
-            "code": code,
-            "request_id": request_id,
-        }
-        body = json.dumps(document).encode()
-        reason = {400: "Bad Request", 408: "Request Timeout"}[status]
+        body = json.dumps(problem_document(error, request_id)).encode()
         head = (
-            f"HTTP/1.1 {status} {reason}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-            f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()

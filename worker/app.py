@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import uvloop
 from arq.connections import ArqRedis
-from redis.exceptions import RedisError
 
 from common.db.database import Database
 from common.db.migrate import head_revision, is_current
@@ -30,7 +29,7 @@ from worker.finalize import Finalize
 from worker.health import Health, health_app, health_server, open_port
 from worker.lease import Leases
 from worker.metadata import Metadata
-from worker.polling import PollLoop
+from worker.polling import REDIS_FAULTS, REDIS_PATIENCE, PollLoop
 from worker.runner import Handler, Runner
 from worker.sweep import Sweep
 
@@ -38,8 +37,8 @@ log = get_logger(__name__)
 
 DATABASE_PATIENCE = 60.0  # seconds to wait at start for a database at the newest schema
 DATABASE_PAUSES = (0.1, 2.0)  # seconds between two looks: the first, doubling up to the longest
-GIVE_BACK_SECONDS = 10.0  # what cancelled jobs may take to go back to the queue
-CLOSE_SECONDS = 5.0  # what each part may take to end
+GIVE_BACK_SECONDS = 3.0  # what cancelled jobs may take to go back to the queue
+CLOSE_SECONDS = 1.0  # what each part may take to end
 
 
 def run(settings: Settings, queues: tuple[str, ...] | None = None) -> int:
@@ -141,11 +140,26 @@ class WorkerProcess:
             metrics=self._metrics,
         )
         try:
+            if not await self._wait_for_redis(redis):
+                return 0 if self._stop.is_set() else 1
             return await self._work(context, redis)
         finally:
             await storage.close()
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*REDIS_FAULTS):
                 await redis.aclose()
+
+    async def _wait_for_redis(self, redis: ArqRedis) -> bool:
+        deadline = time.monotonic() + REDIS_PATIENCE
+        while not self._stop.is_set():
+            try:
+                await redis.ping()
+                return True
+            except REDIS_FAULTS:
+                if time.monotonic() > deadline:
+                    log.error("worker.not_started", reason="redis does not answer")  # noqa: TRY400 - one line
+                    return False
+            await _within(self._stop, DATABASE_PAUSES[1])
+        return False
 
     async def _work(self, context: WorkerContext, redis: ArqRedis) -> int:
         parts = assemble(context, self._kinds, redis)
@@ -165,9 +179,10 @@ class WorkerProcess:
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait({stopped, *parts.tasks, *parts.polling}, return_when=asyncio.FIRST_COMPLETED)
         broken = _first_error([*parts.polling, *parts.tasks])
-        if broken is not None:
-            log.error("worker.lost_its_queue" if isinstance(broken, RedisError | OSError) else "worker.broken",
-                      error=type(broken).__name__)  # fmt: skip
+        if isinstance(broken, REDIS_FAULTS):
+            log.error("worker.lost_its_queue", error=type(broken).__name__)
+        elif broken is not None:
+            log.error("worker.broken", exc_info=broken)
         await self._wind_down(parts)
         stopped.cancel()
         return 0 if broken is None else 1

@@ -11,16 +11,23 @@ from typing import Any
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix
 from arq.worker import Worker, func
+from redis.exceptions import RedisError
 
 from common.queue import TASK, queue_name
 from common.redis import from_json, to_json
 from common.settings import Settings
 from common.states import JobKind
+from common.telemetry import get_logger
+
+log = get_logger(__name__)
 
 LOOK_AT_ONCE = 100  # ids whose state is asked for in one round trip
 READ_LIMIT = 1000  # ids that one look at the queue reads; running ones count, so it bounds the whole fleet
 ARQ_TIMEOUT = 24 * 3600  # seconds; a timeout of ARQ is final, so ours (`runner.time_limit`) has to come first
 ARQ_TRIES = 1_000_000  # attempts are counted in the job row
+REDIS_PATIENCE = 15.0  # seconds; a Redis that restarts is back before
+REDIS_PAUSE = 0.5
+REDIS_FAULTS = (RedisError, OSError)
 NEVER = 365 * 24 * 3600  # seconds
 
 Task = Callable[..., Coroutine[Any, Any, None]]
@@ -46,7 +53,7 @@ class PollLoop(Worker):
             burst=burst,
         )
         self.kind = kind
-        self.ticked_at = time.monotonic()
+        self.ticked_at = self._answered_at = time.monotonic()
         self._pause = settings.worker.poll_delay
         self._crowded = False
         self._wake = asyncio.Event()
@@ -66,13 +73,33 @@ class PollLoop(Worker):
         for start in range(0, len(others), LOOK_AT_ONCE):
             some = others[start : start + LOOK_AT_ONCE]
             taken = await self.pool.mget([in_progress_key_prefix.encode() + job_id for job_id in some])
-            await super().start_jobs([job_id for job_id, mark in zip(some, taken, strict=True) if mark is None])
+            await self._start([job_id for job_id, mark in zip(some, taken, strict=True) if mark is None])
             if self.job_counter >= self.max_jobs:
                 return
 
+    async def _start(self, job_ids: list[bytes]) -> None:
+        try:
+            await super().start_jobs(job_ids)
+        except REDIS_FAULTS:
+            # ARQ expects to die of this and leaves the slot of the ring in question taken
+            await asyncio.sleep(0)  # the callbacks of ended tasks give theirs back first
+            running = sum(not task.done() for task in self.tasks.values())
+            for _ in range(self.job_counter - running):
+                self._release_sem_dec_counter_on_complete()
+            raise
+
     async def _poll_iteration(self) -> None:
+        """One look, then a pause. Raises what Redis raised only after REDIS_PATIENCE of failed looks."""
         self._wake.clear()
-        await super()._poll_iteration()
+        try:
+            await super()._poll_iteration()
+            self._answered_at = time.monotonic()
+        except REDIS_FAULTS as error:
+            if time.monotonic() - self._answered_at > REDIS_PATIENCE:
+                raise
+            log.warning("queue.no_answer", kind=self.kind, error=type(error).__name__)
+            self.ticked_at = time.monotonic()
+            await asyncio.sleep(REDIS_PAUSE)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._pause):
                 await self._wake.wait()

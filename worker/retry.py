@@ -17,12 +17,10 @@ from common.errors import (
     FileDigestMismatch,
     InsufficientStorage,
     Internal,
-    JobCancelled,
     JobError,
     JobTimeout,
     SluiceError,
     StorageUnavailable,
-    TypeRefused,
     UploadGone,
 )
 
@@ -31,7 +29,7 @@ BACKOFF_SECONDS = (1.0, 60.0)
 SPACE_BACKOFF_SECONDS = (30.0, 300.0)
 """The same for a full disk: somebody has to make room first."""
 
-FINAL: tuple[type[JobError], ...] = (ChunksDamaged, FileDigestMismatch, TypeRefused, UploadGone, JobCancelled)
+FINAL: tuple[type[JobError], ...] = (ChunksDamaged, FileDigestMismatch, UploadGone)
 """Errors that the next attempt would meet again."""
 
 

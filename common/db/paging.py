@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from common.errors import InvalidRequest
+from common.ids import is_id
 
 Row = TypeVar("Row")
 
@@ -34,11 +35,12 @@ class Cursor:
             plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
             moment, _, row = plain.partition("|")
             created_at = datetime.fromisoformat(moment)
-        except (ValueError, binascii.Error) as error:
+            in_utc = created_at.astimezone(UTC)
+        except (ValueError, OverflowError, binascii.Error) as error:
             raise InvalidRequest("The cursor is not one that this service gave; start without one.") from error
-        if created_at.tzinfo is None or not row:
+        if created_at.tzinfo is None or not is_id(row):
             raise InvalidRequest("The cursor is not one that this service gave; start without one.")
-        return cls(created_at, row)
+        return cls(in_utc, row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,27 @@ from common.db.files import FileFilter
 from gateway.api.documented import problems
 from gateway.api.schemas import FilePage, FilePatch, FileView
 from gateway.dependencies import Caller, Files
+from gateway.service.requests import is_storable
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
 
 def _in_utc(moment: datetime) -> datetime:
     """A time without an offset is taken as UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError("is not a time of this calendar") from error
+
+
+def _storable(text: str) -> str:
+    if not is_storable(text):
+        raise ValueError("must not contain NUL")
+    return text
 
 
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Text = Annotated[str, AfterValidator(_storable)]
 
 
 @router.get("", responses=problems(), summary="Files, newest first")
@@ -31,9 +42,9 @@ async def list_files(
     files: Files,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    filename: Annotated[str | None, Query(description="The exact name.")] = None,
-    tag: Annotated[str | None, Query(description="`key=value`, or `key` for any value.")] = None,
-    content_type: str | None = None,
+    filename: Annotated[Text | None, Query(description="The exact name.")] = None,
+    tag: Annotated[Text | None, Query(description="`key=value`, or `key` for any value.")] = None,
+    content_type: Text | None = None,
     created_after: Moment | None = None,
     created_before: Moment | None = None,
 ) -> FilePage:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from common.errors import BodyIncomplete, InvalidRequest, MetadataTooLarge
@@ -72,7 +72,7 @@ class FormReader:
                     "on_end": self._on_end,
                 },
             )
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise InvalidRequest("The boundary of the form is not usable.") from error
 
     async def parts(self) -> AsyncIterator[Part]:
@@ -116,7 +116,7 @@ class FormReader:
                 continue  # an epilogue: nothing of ours
             try:
                 self._parser.write(piece)
-            except MultipartParseError as error:
+            except FormParserError as error:
                 raise InvalidRequest("The form is not well-formed multipart/form-data.") from error
         return self._events.popleft()
 

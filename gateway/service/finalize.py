@@ -31,6 +31,7 @@ class FinalizeService:
     async def finalize(self, caller: Caller, upload_id: str, digests: dict[str, str]) -> Job:
         """Turn a fully received upload into a job; again: the same job. Raises UploadNotFound, UploadNotOpen,
         ChunksMissing with the missing ranges, InvalidDigest."""
+        given = check_digests(digests)
         upload = await self._uploads.load(caller, upload_id)
         if upload.state in HAS_JOB or (upload.state == UploadState.FAILED and upload.job_id):
             return await self._job_of(caller, upload)
@@ -39,7 +40,7 @@ class FinalizeService:
         status = await self._uploads.status_of(upload)
         if status.missing:
             raise ChunksMissing("Send the chunks in `missing`, then finalize again.", missing=status.missing)
-        declared = _merged(upload.digests, check_digests(digests))
+        declared = _merged(upload.digests, given)
         return await self.start_job(caller, upload, digests=declared)
 
     async def start_job(self, caller: Caller, upload: Upload, **values: object) -> Job:

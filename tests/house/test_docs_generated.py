@@ -75,13 +75,6 @@ def test_every_exported_metric_has_its_row(root: Path) -> None:
     assert documented == {name for name in exported if not name.endswith("_created")}
 
 
-def test_what_the_http_parser_answers_is_documented_too(root: Path) -> None:
-    codes = set(re.findall(r'_answer\(\d+, "(\w+)"', (root / "gateway/protocol.py").read_text()))
-    page = (root / "docs/errors.md").read_text()
-    assert len(codes) >= 2
-    assert [code for code in codes if f"`{code}`" not in page] == []
-
-
 def test_every_value_of_the_worker_labels_is_explained(root: Path) -> None:
     said = (root / "docs/metrics.md").read_text()
     found = {*counted_reasons(root), *outcomes(root)}

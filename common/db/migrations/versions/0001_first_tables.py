@@ -16,6 +16,35 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _create_files()
+    _create_jobs()
+    _create_uploads()
+    _create_file_tags()
+
+
+def downgrade() -> None:
+    op.drop_index("ix_file_tags_page", table_name="file_tags")
+
+    op.drop_table("file_tags")
+    op.drop_index("ix_uploads_uncleaned", table_name="uploads")
+    op.drop_index("ix_uploads_expiry", table_name="uploads")
+
+    op.drop_table("uploads")
+    op.drop_index("ix_jobs_page_state", table_name="jobs")
+    op.drop_index("ix_jobs_page", table_name="jobs")
+    op.drop_index("ix_jobs_lease", table_name="jobs")
+    op.drop_index("ix_jobs_due", table_name="jobs")
+
+    op.drop_table("jobs")
+    op.drop_index("ix_files_state", table_name="files")
+    op.drop_index("ix_files_page_filename", table_name="files")
+    op.drop_index("ix_files_page_content_type", table_name="files")
+    op.drop_index("ix_files_page", table_name="files")
+
+    op.drop_table("files")
+
+
+def _create_files() -> None:
     op.create_table(
         "files",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -41,6 +70,8 @@ def upgrade() -> None:
     op.create_index("ix_files_page_filename", "files", ["tenant", "filename", "created_at", "id"])
     op.create_index("ix_files_state", "files", ["state"])
 
+
+def _create_jobs() -> None:
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -73,6 +104,8 @@ def upgrade() -> None:
     op.create_index("ix_jobs_page", "jobs", ["tenant", "created_at", "id"])
     op.create_index("ix_jobs_page_state", "jobs", ["tenant", "state", "created_at", "id"])
 
+
+def _create_uploads() -> None:
     op.create_table(
         "uploads",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -101,6 +134,8 @@ def upgrade() -> None:
     op.create_index("ix_uploads_expiry", "uploads", ["state", "expires_at"])
     op.create_index("ix_uploads_uncleaned", "uploads", ["cleaned", "state"])
 
+
+def _create_file_tags() -> None:
     op.create_table(
         "file_tags",
         sa.Column("file_id", sa.String(length=36), nullable=False),
@@ -112,25 +147,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("file_id", "key", name="pk_file_tags"),
     )
     op.create_index("ix_file_tags_page", "file_tags", ["tenant", "key", "value", "created_at", "file_id"])
-
-
-def downgrade() -> None:
-    op.drop_index("ix_file_tags_page", table_name="file_tags")
-
-    op.drop_table("file_tags")
-    op.drop_index("ix_uploads_uncleaned", table_name="uploads")
-    op.drop_index("ix_uploads_expiry", table_name="uploads")
-
-    op.drop_table("uploads")
-    op.drop_index("ix_jobs_page_state", table_name="jobs")
-    op.drop_index("ix_jobs_page", table_name="jobs")
-    op.drop_index("ix_jobs_lease", table_name="jobs")
-    op.drop_index("ix_jobs_due", table_name="jobs")
-
-    op.drop_table("jobs")
-    op.drop_index("ix_files_state", table_name="files")
-    op.drop_index("ix_files_page_filename", table_name="files")
-    op.drop_index("ix_files_page_content_type", table_name="files")
-    op.drop_index("ix_files_page", table_name="files")
-
-    op.drop_table("files")
