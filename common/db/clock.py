@@ -35,25 +35,23 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class db_now(FunctionElement[datetime]):  # noqa: N801 - reads like SQL
-    """The database's current time plus `offset` seconds. The offset is a parameter, so statements are compiled once."""
+    """The database's current time plus `offset` seconds."""
 
     type = UtcDateTime()
-    inherit_cache = True
+    inherit_cache = True  # the offset is a parameter, so the compiled statement can be used again
 
     def __init__(self, offset: float = 0.0) -> None:
-        super().__init__(*([literal(float(offset), Float())] if offset else []))
+        super().__init__(literal(float(offset), Float()))
 
 
 @compiles(db_now, "postgresql")
-def _postgresql(element: db_now, compiler: SQLCompiler, **_: Any) -> str:
+def _postgresql(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
     # clock_timestamp, not now(): a transaction that waited for a lock must not judge by the time it began
-    offset = compiler.process(element.clauses)
-    return f"(clock_timestamp() + make_interval(secs => {offset}))" if offset else "clock_timestamp()"
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
 
 
 @compiles(db_now, "sqlite")
-def _sqlite(element: db_now, compiler: SQLCompiler, **_: Any) -> str:
+def _sqlite(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
     # The same text form in which SQLAlchemy stores a DateTime, so that plain comparison orders instants.
-    offset = compiler.process(element.clauses)
-    moved = f", printf('%+.3f seconds', {offset})" if offset else ""
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now'{moved})"
+    offset = f"printf('%+.3f seconds', {compiler.process(element.clauses, **options)})"
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {offset})"

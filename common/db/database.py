@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from common.db.repository import Repository
+from common.db.sqlite import connect
 from common.db.turns import WriteTurn
 from common.errors import DatabaseUnavailable
 from common.settings import DatabaseSettings
@@ -94,7 +95,9 @@ def _open_engine(settings: DatabaseSettings, application_name: str) -> AsyncEngi
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(url, connect_args={"timeout": settings.database_timeout}, **pool)
+        engine = create_async_engine(
+            url, connect_args={"timeout": settings.database_timeout, "async_creator_fn": connect}, **pool
+        )
         _configure_sqlite(engine)
         return engine
     return create_async_engine(
