@@ -34,15 +34,12 @@ def agree_chunk_size(size: int, asked: int | None, *, smallest: int, largest: in
         raise FileTooLarge(f"A file may have at most {most} bytes: {max_chunks} chunks of {largest} bytes.", limit=most)
     if asked is None:
         return min(max(default_chunk_size(size, max_chunks), smallest), largest)
-    if not smallest <= asked <= largest:
+    least = max(_divided_up(size, max_chunks), smallest)
+    if not least <= asked <= largest:
         raise ChunkSizeRefused(
-            f"chunk_size must be between {smallest} and {largest} bytes.", minimum=smallest, maximum=largest
-        )
-    if ceil(size / asked) > max_chunks:
-        needed = max(ceil(size / max_chunks), smallest)
-        raise ChunkSizeRefused(
-            f"A file of {size} bytes would have more than {max_chunks} chunks; ask for at least {needed} bytes.",
-            minimum=needed,
+            f"chunk_size must be between {least} and {largest} bytes for a file of {size} bytes in at most "
+            f"{max_chunks} chunks.",
+            minimum=least,
             maximum=largest,
         )
     return asked
@@ -57,7 +54,7 @@ class ChunkPlan:
 
     @property
     def count(self) -> int:
-        return ceil(self.size / self.chunk_size)
+        return _divided_up(self.size, self.chunk_size)
 
     def offset(self, index: int) -> int:
         """First byte of chunk `index`; raises ChunkOutOfRange."""
@@ -80,6 +77,11 @@ class ChunkPlan:
         if not 0 <= index < self.count:
             last = f"0 to {self.count - 1}" if self.count else "none: the file is empty"
             raise ChunkOutOfRange(f"There is no chunk {index}; valid indexes: {last}.", chunk_count=self.count)
+
+
+def _divided_up(size: int, by: int) -> int:
+    """Rounded up, exact for every integer: a quotient of floats is not."""
+    return -(-size // by)
 
 
 def missing_ranges(count: int, received: Iterable[int]) -> list[Range]:

@@ -124,7 +124,7 @@ def parse_hex(digests: Mapping[str, str]) -> Digests:
             value = bytes.fromhex(text)
         except ValueError:
             value = b""
-        if len(value) != size:
+        if len(value) != size or len(text) != size * 2:  # fromhex skips blanks
             raise InvalidDigest(f"The {name} digest must be {size * 2} hexadecimal digits.")
         parsed[name] = value
     return parsed

@@ -158,7 +158,9 @@ class WorkerSettings(Group):
         ge=1,
         description="Bytes per second that an attempt is expected to reach; adds to `job_timeout`.",
     )
-    poll_delay: Seconds = Field(0.05, gt=0, le=5, description="How often a worker looks at the bell.")
+    poll_delay: Seconds = Field(
+        0.25, gt=0, le=5, description="How often a worker looks at the queue where no wake-up reached it."
+    )
     batch_size: int = Field(100, ge=1, le=1000, description="Most metadata results in one transaction.")
     batch_seconds: Seconds = Field(0.05, ge=0, le=5, description="Longest wait of a metadata result for its batch.")
     health_host: str = Field("127.0.0.1", description="Address of the worker's health port.")

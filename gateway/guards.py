@@ -57,7 +57,7 @@ class Guards:
             self._observe(scope, exchange, time.perf_counter() - began)
 
     async def _run(self, scope: Scope, body: BodyDeadline, exchange: _Exchange, refusal: SluiceError | None) -> None:
-        if self._in_flight > self._settings.max_requests:
+        if self._in_flight > self._settings.max_requests and scope["path"] not in _PROBES:
             refusal = Unavailable("Too many requests at once; send it again.", retry_after=1)
         if refusal is not None:
             await self._refuse(refusal, scope, exchange)
@@ -90,7 +90,7 @@ class Guards:
         route = getattr(scope.get("route"), "path", "unmatched")
         self._metrics.requests.labels(method=scope["method"], route=route, status=exchange.status).inc()
         self._metrics.request_seconds.labels(route=route).observe(seconds)
-        if route not in _QUIET:
+        if route not in _PROBES:
             log.info(
                 "request",
                 method=scope["method"],
@@ -101,7 +101,8 @@ class Guards:
             )
 
 
-_QUIET = frozenset({"/livez", "/readyz", "/startupz", "/metrics"})
+# not logged, and answered under any load: a process that is busy must not be killed for it
+_PROBES = frozenset({"/livez", "/readyz", "/startupz", "/metrics"})
 
 
 class _Exchange:

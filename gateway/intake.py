@@ -89,46 +89,56 @@ class Intake:
         own = [name for name in self._declared if name != CRC_64]
         self._hashers = [hasher for hasher in (StreamHasher(own) if own else None, running) if hasher is not None]
         self._own = self._hashers[0] if own else None
-        self._batch: list[bytes] = []
         self._batch_bytes = 0
+        self._held = 0
 
     @property
     def started(self) -> bool:
         """Whether a byte was asked for: then the same body cannot be offered to a second write."""
         return self._pieces.started
 
+    def close(self) -> None:
+        """Give the memory back; again: nothing. Called by whoever made it, as soon as the storage has let go: an
+        iteration that was left in the middle ends only when the garbage collector comes."""
+        self._release(self._held)
+
+    def _release(self, size: int) -> None:
+        self._held -= size
+        self._memory.held -= size
+
     async def __aiter__(self) -> AsyncIterator[Sequence[bytes]]:
-        held: list[int] = []  # the batch being written and the one being gathered
+        under_way: list[int] = []  # sizes of the batch being written and of the one being gathered
         hashing: asyncio.Future[None] | None = None
         try:
             while batch := await self._gather():
-                held.append(self._batch_bytes)
+                under_way.append(self._batch_bytes)
                 hashing = await self._hash(batch, hashing)
                 yield batch
-                if len(held) > 1:
-                    self._memory.held -= held.pop(0)
+                if len(under_way) > 1:
+                    self._release(under_way.pop(0))
             if hashing is not None:
                 await hashing
             await self._check()
         finally:
             if hashing is not None and not hashing.done():
                 await asyncio.wait([hashing])  # a thread still reads the hashers
-            self._memory.held -= sum(held) + (self._batch_bytes if self._batch else 0)
+            self.close()
 
     async def _gather(self) -> list[bytes]:
         """The next batch; counts, checksums and refuses what is too long."""
-        self._batch, self._batch_bytes = [], 0
+        batch: list[bytes] = []
+        self._batch_bytes = 0
         wanted = self._memory.batch_size()
-        while self._batch_bytes < wanted and len(self._batch) < MAX_PIECES and self.length < self._limit:
+        while self._batch_bytes < wanted and len(batch) < MAX_PIECES and self.length < self._limit:
             piece = await self._pieces.take(min(self._limit - self.length, wanted))
             if not piece:
                 break
             self.crc64 = checksums.crc64nvme(piece, self.crc64)
             self.length += len(piece)
-            self._batch.append(piece)
+            batch.append(piece)
             self._batch_bytes += len(piece)
+            self._held += len(piece)
             self._memory.held += len(piece)
-        batch, self._batch = self._batch, []
         return batch
 
     async def _hash(self, batch: list[bytes], before: asyncio.Future[None] | None) -> asyncio.Future[None] | None:

@@ -44,7 +44,7 @@ def problem_headers(error: SluiceError) -> dict[str, str]:
 
 
 def problem_response(error: SluiceError, request_id: str) -> Response:
-    body = json.dumps(problem_document(error, request_id), ensure_ascii=False).encode()
+    body = json.dumps(problem_document(error, request_id), ensure_ascii=False).encode(errors="replace")
     return Response(body, status_code=error.status, media_type=MEDIA_TYPE, headers=problem_headers(error))
 
 

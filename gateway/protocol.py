@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from http import HTTPStatus
+from typing import cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from common.errors import HeaderTimeout, MalformedRequest, SluiceError
 from common.ids import new_id
@@ -53,11 +54,21 @@ class SluiceProtocol(HttpToolsProtocol):
 
     def _too_late(self) -> None:
         self._head_timer = None
+        if self._answering():
+            self._arm()  # this half head stands behind a request that is being answered: its turn has not come
+            return
         self._answer(HeaderTimeout(f"The request head was not complete after {self.header_timeout:g} seconds."))
+
+    def _answering(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        return cycle is not None and not cycle.response_complete
 
     def _answer(self, error: SluiceError) -> None:
         """Straight to the transport: there is no request yet that an ASGI app could answer."""
         if self.transport.is_closing():
+            return
+        if self._answering() and self.cycle.response_started:
+            self.transport.close()  # nothing may be written into an answer that is on its way
             return
         request_id = new_id()
         body = json.dumps(problem_document(error, request_id)).encode()

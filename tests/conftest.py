@@ -4,6 +4,7 @@ The fixtures live in `tests/fixtures/`, one module each:
 
 - `redis`: `redis_server` (URL of one Redis for the session), `redis_url` (the same, emptied for this test)
 - `postgres`: `postgres_server` (one cluster for the session), `postgres_url` (a database of this test's own)
+- `database`: `database_url` (a migrated database of this test's own, once on SQLite and once on PostgreSQL)
 - `network`: `free_port`
 - `stack`: `start_stack` (the whole service by `sluice up`)
 - `guards`: no settings from outside, no process left behind (both act by themselves)
@@ -15,4 +16,5 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.redis",
     "tests.fixtures.stack",
+    "tests.fixtures.database",  # after the servers it builds on: pytest rewrites asserts at the first import
 ]

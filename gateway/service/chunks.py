@@ -46,8 +46,9 @@ class ChunkService:
         try:
             receipt = await self._storage.write(key, segment, source)
         except FileNotFoundError:
-            await self._reopen_storage(caller, upload_id, source)
-            receipt = await self._storage.write(key, segment, source)
+            receipt = await self._write_anew(caller, key, segment, source)
+        finally:
+            source.close()
         if receipt.again:
             # the storage may still hold what is being sealed: only the row knows that it is too late
             self._require_open(await self._uploads.load(caller, upload_id))
@@ -69,11 +70,21 @@ class ChunkService:
             self._facts.forget(upload.tenant, upload.id)
             raise UploadNotOpen(f"The upload is {upload.state}; it takes no chunks.", state=upload.state)
 
-    async def _reopen_storage(self, caller: Caller, upload_id: str, source: Intake) -> None:
+    async def _write_anew(self, caller: Caller, key: UploadKey, segment: Segment, source: Intake) -> Receipt:
         """The storage knows nothing of the upload: it has ended, or its bytes were lost while the row is open."""
-        upload = await self._uploads.load(caller, upload_id)
+        upload = await self._uploads.load(caller, key.upload_id)
         self._require_open(upload)
         if source.started:
             raise StorageUnavailable("The bytes of this upload were lost; read `missing` and send them again.")
-        log.error("upload.bytes_lost", upload_id=upload_id)
-        await self._storage.begin(UploadKey(upload.tenant, upload.id), upload.size)
+        log.error("upload.bytes_lost", upload_id=key.upload_id)
+        await self._storage.begin(key, upload.size)
+        try:
+            # it may have ended between the two: then what we have just made is nobody's
+            self._require_open(await self._uploads.load(caller, key.upload_id))
+            return await self._storage.write(key, segment, source)
+        except UploadNotOpen:
+            await self._storage.abort(key)
+            raise
+        except FileNotFoundError as error:
+            self._require_open(await self._uploads.load(caller, key.upload_id))
+            raise StorageUnavailable("The upload was lost while it was written; send the chunk again.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from common.db.clock import db_now
 from common.db.database import Database
 from common.db.models import Job, Upload
 from common.errors import ChunksMissing, InvalidDigest, UploadNotOpen
@@ -81,7 +82,6 @@ class FinalizeService:
 
 def _new_job(caller: Caller, upload: Upload) -> Job:
     """A queued job for an upload, due now; not inserted yet."""
-    now = datetime.now(UTC)
     return Job(
         id=new_id(),
         tenant=upload.tenant,
@@ -94,10 +94,10 @@ def _new_job(caller: Caller, upload: Upload) -> Job:
         attempts=0,
         epoch=0,
         fence=0,
-        next_attempt_at=now,
-        rung_at=now,
+        next_attempt_at=db_now(),  # due by the clock that judges it
+        rung_at=db_now(),
         request_id=caller.request_id[:64],
-        created_at=now,
+        created_at=datetime.now(UTC),
     )
 
 

@@ -137,6 +137,9 @@ class IngestService:
                 raise FileTooLarge(f"A file in one request may have at most {limit} bytes; send chunks.", limit=limit)
             segment = Segment(entry.size, min(upload.chunk_size, room))
             source = Intake(pieces, self._memory, limit=segment.length, running=running)
-            receipt = await self._storage.write(key, segment, source)
+            try:
+                receipt = await self._storage.write(key, segment, source)
+            finally:
+                source.close()
             entry.size += receipt.length
             self._metrics.received_bytes.inc(receipt.length)

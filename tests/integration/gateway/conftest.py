@@ -1,21 +1,28 @@
 """One gateway and one worker for the folder; gateways with settings of their own for the tests that need them."""
 
-import os
+import logging
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import structlog
 
 from common.db.migrate import migrate
-from tests.fixtures.servers import running
-from tests.integration.gateway.rig import Gateway, environment_of, serve
+from tests.integration.gateway.processes import part
+from tests.integration.gateway.rig import Gateway, environment_of, serve, until
 
 OpenGateway = Callable[..., Gateway]
-ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def quiet_logs() -> Iterator[None]:
+    """The gateways of this folder run in our process: a line for each of their requests helps nobody."""
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure([plain], structlog.make_filtering_bound_logger(logging.WARNING))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
@@ -32,12 +39,11 @@ def gateway(empty_database: Path, tmp_path_factory: pytest.TempPathFactory, redi
     folder = tmp_path_factory.mktemp("gateway")
     shutil.copy(empty_database, folder / "sluice.db")
     environment = environment_of(folder, redis_server, REDIS_QUEUE_PREFIX="gateway-tests")
-    ready = folder / "health.port"
-    worker = environment | {"SLUICE_HEALTH_PORT_FILE": str(ready)}
-    with serve(folder, environment) as opened, _environment(worker):
-        command = [sys.executable, "-m", "worker"]
-        with running(command, folder / "worker.log", ready.exists):
-            yield opened
+    port_file = folder / "health.port"
+    worker = environment | {"SLUICE_HEALTH_PORT_FILE": str(port_file)}
+    with serve(folder, environment) as opened, part("worker", environment=worker, log=folder / "worker.log"):
+        until(port_file.exists)
+        yield opened
 
 
 @pytest.fixture
@@ -49,8 +55,9 @@ def open_gateway(empty_database: Path, tmp_path: Path, redis_server: str) -> Ite
             if not (tmp_path / "sluice.db").exists():
                 shutil.copy(empty_database, tmp_path / "sluice.db")
             prefix = {"REDIS_QUEUE_PREFIX": tmp_path.name[:64]}
-            environment = environment_of(tmp_path, redis_server, **{**prefix, **settings})
-            return stack.enter_context(serve(tmp_path, environment))
+            return stack.enter_context(
+                serve(tmp_path, environment_of(tmp_path, redis_server, **{**prefix, **settings}))
+            )
 
         yield opener
 
@@ -59,13 +66,3 @@ def open_gateway(empty_database: Path, tmp_path: Path, redis_server: str) -> Ite
 def own_gateway(open_gateway: OpenGateway) -> Gateway:
     """A gateway that nobody else uses, with default settings and no worker."""
     return open_gateway()
-
-
-@pytest.fixture
-def gateway_process(empty_database: Path, tmp_path: Path, redis_server: str) -> Iterator[Callable[..., Gateway]]:
-    """Starts `python -m gateway` on a free port."""
-    raise RuntimeError
-
-
-def _environment(variables: dict[str, str]) -> pytest.MonkeyPatch:  # type: ignore[return]
-    del variables, os, subprocess

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sqlite3
 import threading
@@ -17,6 +18,7 @@ import httpx
 from common.settings import load_settings
 from gateway.app import create_app
 from gateway.server import DrainingServer
+from gateway.services import Services
 from tests.integration.gateway.wire import Wire
 
 TENANT = "default"
@@ -30,6 +32,12 @@ class ThreadedServer(DrainingServer):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        """As uvicorn's, but it looks more often whether it shall end: hundreds of tests wait for that."""
+        await self.on_tick(0)
+        while not self.should_exit:  # noqa: ASYNC110 - set from other threads
+            await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -116,6 +124,17 @@ class Gateway:
     def states(self) -> dict[str, str]:
         """State of every upload by id."""
         return dict(self.sql("SELECT id, state FROM uploads"))
+
+    @property
+    def services(self) -> Services:
+        """The inside of a gateway that runs in a thread."""
+        assert self.server is not None
+        services: Services = self.server.config.app.state.services  # type: ignore[union-attr]
+        return services
+
+    def waiting_polls(self) -> int:
+        """How many polls wait for the end of a job at this moment."""
+        return sum(len(events) for events in list(self.services.waiters._events.values()))
 
     def metric(self, name: str, **labels: str) -> float:
         """A sample of `/metrics`; 0 where it is not there yet."""

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from common.db.migrate import migrate_async
 from common.settings import Settings
 from common.storage.base import Segment, UploadKey
 from tests.integration.worker.rig import TENANT, Body, Rig, close_rig, open_rig, worker_settings
@@ -14,23 +13,14 @@ FlipByte = Callable[[str, int], None]
 SendChunk = Callable[[str, int, bytes], Awaitable[None]]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'sluice.db'}"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
 @pytest.fixture
 def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
     return worker_settings(database_url, redis_url, tmp_path)
 
 
 @pytest.fixture
-async def rig(settings: Settings, database_url: str) -> AsyncIterator[Rig]:
+async def rig(settings: Settings) -> AsyncIterator[Rig]:
     """A worker that runs when it is told to."""
-    await migrate_async(database_url)
     rig = await open_rig(settings)
     yield rig
     await close_rig(rig)

@@ -1,15 +1,19 @@
 """A worker as a process: probes, signals, sudden death, and a Redis that forgets everything."""
 
-import asyncio
 import signal
 import socket
-import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
+from common.db.migrate import migrate_async
 from common.states import JobKind, JobState
-from tests.integration.worker.process import worker_process
+from tests.fixtures.redis import redis_binary
+from tests.fixtures.servers import running, short_folder
+from tests.integration.worker.process import WorkerProcess, worker_process
 from tests.integration.worker.rig import Rig, until, worker_environment
 
 CONTENT = b"z" * 2500
@@ -30,6 +34,23 @@ def stuck(self):
     raise RuntimeError("stopped")
 seal.Sealing.run = stuck
 """
+# Seals take until the test says so.
+SLOW_SEAL = """
+import pathlib, time
+import common.storage.seal as seal
+real = seal.Sealing.run
+def slow(self):
+    pathlib.Path({marker!r}).touch()
+    while not pathlib.Path({go_on!r}).exists():
+        time.sleep(0.02)
+    return real(self)
+seal.Sealing.run = slow
+"""
+# A Redis that does not answer is waited for a second.
+HASTY = """
+import worker.polling
+worker.polling.REDIS_PATIENCE = 1.0
+"""
 # The batch of this process never fills and never times out.
 FULL_BUFFER = """
 import pathlib
@@ -41,6 +62,8 @@ async def submit(self, *found):
     await real(self, *found)
 batch.ResultBatch.submit = submit
 """
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # where the database plays no part
 
 
 @pytest.fixture
@@ -66,6 +89,7 @@ async def test_a_worker_takes_an_upload_all_the_way(rig: Rig, environment: dict[
         assert await worker.ended() == 0
 
 
+@ON_SQLITE
 async def test_the_health_port_answers_probes_and_metrics(
     rig: Rig, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -110,6 +134,7 @@ async def test_sigterm_gives_the_job_back_with_its_attempt(
         await until(lambda: has_state(rig, job.id, JobState.SUCCEEDED), 10)
 
 
+@ON_SQLITE
 async def test_a_second_signal_does_not_wait_for_the_drain(
     rig: Rig, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -144,6 +169,7 @@ async def test_a_worker_that_dies_with_a_full_buffer_loses_nothing(
     assert None not in [(await rig.file(file.id)).attributes for file in files]
 
 
+@ON_SQLITE
 async def test_flushall_under_a_running_worker_delays_and_nothing_more(
     rig: Rig, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -153,6 +179,7 @@ async def test_flushall_under_a_running_worker_delays_and_nothing_more(
         await until(lambda: has_state(rig, job.id, JobState.SUCCEEDED), 10)
 
 
+@ON_SQLITE
 async def test_a_taken_health_port_is_one_line_and_exit_1(
     rig: Rig, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -166,31 +193,83 @@ async def test_a_taken_health_port_is_one_line_and_exit_1(
     assert "Address already in use" in line
 
 
-async def test_a_redis_that_is_away_is_one_line_and_exit_1(
+@ON_SQLITE
+async def test_a_redis_that_is_away_is_waited_for_then_one_line_and_exit_1(
     rig: Rig, environment: dict[str, str], tmp_path: Path
 ) -> None:
     environment["SLUICE_REDIS_URL"] = f"unix://{tmp_path / 'nobody.sock'}?db=0"
-    began = time.monotonic()
-    async with worker_process(environment, tmp_path / "w", ready=False) as worker:
-        assert await worker.ended(30) == 1
-    assert time.monotonic() - began > 1  # it was waited for
-    errors = [line for line in worker.log.read_text().splitlines() if '"error"' in line and '"level"' in line]
-    assert [line for line in errors if "worker.lost_its_queue" in line]
-    assert "Traceback" not in worker.log.read_text()
+    async with worker_process(environment, tmp_path / "w", ready=False, wrapper=HASTY) as worker:
+        assert await worker.ended() == 1
+    [line] = worker.log.read_text().splitlines()
+    assert "redis does not answer" in line
 
 
-async def test_a_worker_waits_for_the_migration(
-    settings: object, environment: dict[str, str], database_url: str, tmp_path: Path
-) -> None:
-    from common.db.migrate import migrate_async
+@ON_SQLITE
+async def test_a_worker_rides_over_a_restart_of_redis(rig: Rig, environment: dict[str, str]) -> None:
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(short_folder("sluice-worker-"))
+        environment["SLUICE_REDIS_URL"] = f"unix://{folder / 'redis.sock'}?db=0"
+        with own_redis(folder):
+            worker = await stack.enter_async_context(worker_process(environment, folder / "w"))
+        await until(lambda: _says(worker, "queue.no_answer"))
+        job = await rig.finalize(await rig.upload(CONTENT), ring=False)
+        with own_redis(folder):
+            await until(lambda: has_state(rig, job.id, JobState.SUCCEEDED), 15)
+            worker.send(signal.SIGTERM)
+            assert await worker.ended() == 0
 
-    async with worker_process(environment, tmp_path / "w", ready=False) as worker:
+
+@ON_SQLITE
+async def test_a_worker_whose_redis_stays_away_ends_its_jobs_and_exits_1(rig: Rig, environment: dict[str, str]) -> None:
+    """The supervisor starts it again; what it was doing is done."""
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(short_folder("sluice-worker-"))
+        environment["SLUICE_REDIS_URL"] = f"unix://{folder / 'redis.sock'}?db=0"
+        marker, go_on = folder / "sealing", folder / "go-on"
+        slow = HASTY + SLOW_SEAL.format(marker=str(marker), go_on=str(go_on))
+        patient = {**environment, "SLUICE_WORKER_DRAIN_SECONDS": "30"}
+        with own_redis(folder):
+            job = await rig.finalize(await rig.upload(CONTENT), ring=False)
+            worker = await stack.enter_async_context(worker_process(patient, folder / "w", wrapper=slow))
+            await until(lambda: exists(marker))
+        await until(lambda: _says(worker, "worker.lost_its_queue"))
+        go_on.touch()
+        assert await worker.ended() == 1
+    assert (await rig.job(job.id)).state == JobState.SUCCEEDED
+
+
+@ON_SQLITE
+async def test_a_worker_waits_for_the_migration(environment: dict[str, str], redis_url: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    async with worker_process({**environment, "SLUICE_DATABASE_URL": url}, tmp_path / "w", ready=False) as worker:
         await until(lambda: exists(worker.port_file))
-        await asyncio.sleep(0)
+        await until(lambda: _answers(worker))
         assert (await worker.probe("/readyz")).json() == {"status": "unavailable", "reasons": ["starting"]}
         assert (await worker.probe("/livez")).status_code == 200
-        await migrate_async(database_url)
+        await migrate_async(url)
         await until(worker.is_ready)
+
+
+@contextmanager
+def own_redis(folder: Path) -> Iterator[None]:
+    """A Redis that this test may stop."""
+    socket_path = folder / "redis.sock"
+    binary = redis_binary()
+    assert binary is not None
+    command = [binary, "--port", "0", "--unixsocket", str(socket_path), "--save", "", "--appendonly", "no"]
+    with running(command, folder / "redis.log", socket_path.exists):
+        yield
+
+
+async def _says(worker: WorkerProcess, event: str) -> bool:
+    return event in worker.log.read_text()
+
+
+async def _answers(worker: WorkerProcess) -> bool:
+    try:
+        return bool((await worker.probe("/livez")).status_code)
+    except httpx.HTTPError:
+        return False
 
 
 async def _drains(ready: object) -> bool:

@@ -13,7 +13,6 @@ from common.errors import (
     InsufficientStorage,
     JobTimeout,
     StorageUnavailable,
-    TypeRefused,
     UploadGone,
 )
 from worker.retry import BACKOFF_SECONDS, SPACE_BACKOFF_SECONDS, FailWith, RetryAfter, backoff, decide
@@ -40,7 +39,7 @@ def test_what_may_pass_by_itself_is_tried_again(error: Exception, code: str) -> 
     assert (fate.code, fate.seconds) == (code, 1.0)
 
 
-@pytest.mark.parametrize("error", [FileDigestMismatch("no"), TypeRefused("no"), UploadGone("no")])
+@pytest.mark.parametrize("error", [FileDigestMismatch("no"), UploadGone("no")])
 def test_what_the_next_attempt_would_meet_again_fails_at_once(error: Exception) -> None:
     fate = decide(error, 1, 10, middle)
     assert isinstance(fate, FailWith)

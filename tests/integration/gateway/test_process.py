@@ -1,0 +1,129 @@
+"""`python -m gateway` as a process: start, refusal to start, and a stop that lets work in flight end."""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.gateway.processes import part, run_part
+from tests.integration.gateway.rig import Gateway, environment_of, until
+
+
+@contextmanager
+def gateway_process(
+    folder: Path, redis_url: str, port: int, **settings: str
+) -> Iterator[tuple[Gateway, subprocess.Popen[bytes]]]:
+    environment = environment_of(folder, redis_url, LOG_LEVEL="info", **settings)
+    log = folder / "gateway.log"
+    with part("gateway", "--port", str(port), environment=environment, log=log) as process:
+        until(lambda: "gateway.listening" in log.read_text() or process.poll() is not None)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            yield Gateway(folder, port, client, None, environment), process
+
+
+@pytest.fixture
+def folder(tmp_path: Path, empty_database: Path) -> Path:
+    """A data folder with a database at the newest schema."""
+    (tmp_path / "sluice.db").write_bytes(empty_database.read_bytes())
+    return tmp_path
+
+
+def test_sigterm_lets_a_chunk_end_and_refuses_new_connections(folder: Path, redis_server: str, free_port: int) -> None:
+    with gateway_process(folder, redis_server, free_port) as (gateway, process):
+        upload = gateway.create(10)
+        job = gateway.finalize(gateway.send(b"x")).json()
+        with gateway.wire(20) as wire, ThreadPoolExecutor(1) as pool:
+            wire.head(f"PUT /v1/uploads/{upload['id']}/chunks/0", Content_Length=10)
+            wire.send(b"01234")
+            poll = pool.submit(httpx.get, f"http://127.0.0.1:{free_port}/v1/jobs/{job['id']}?wait=30", timeout=40)
+            until(lambda: gateway.metric("sluice_intake_bytes") == 5)
+            process.send_signal(signal.SIGTERM)
+            assert poll.result(10).json()["state"] == "queued"  # answered now, not in thirty seconds
+            until(lambda: refuses(free_port))
+            assert process.poll() is None
+            wire.send(b"56789")
+            answer = wire.answer()
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert process.wait(20) == 0
+    with gateway_process(folder, redis_server, free_port) as (again, _):
+        assert again.look(upload)["missing"] == []
+
+
+def test_a_body_that_does_not_end_is_cut_when_the_drain_is_over(
+    folder: Path, redis_server: str, free_port: int
+) -> None:
+    with gateway_process(folder, redis_server, free_port, DRAIN_SECONDS="1") as (gateway, process):
+        upload = gateway.create(10)
+        with gateway.wire(20) as wire:
+            wire.head(f"PUT /v1/uploads/{upload['id']}/chunks/0", Content_Length=10)
+            wire.send(b"01234")
+            until(lambda: gateway.metric("sluice_intake_bytes") == 5)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            assert time.monotonic() - began < 8
+
+
+def refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_logs_are_json_lines_with_the_request_id(folder: Path, redis_server: str, free_port: int) -> None:
+    with gateway_process(folder, redis_server, free_port) as (gateway, _):
+        gateway.http.get("/v1/uploads/x", headers={"X-Request-Id": "find-me"})
+        log = folder / "gateway.log"
+        until(lambda: "find-me" in log.read_text())
+    lines = [httpx.Response(200, content=line).json() for line in log.read_text().splitlines()]
+    [line] = [line for line in lines if line.get("request_id") == "find-me"]
+    assert (line["event"], line["status"], line["path"]) == ("request", 404, "/v1/uploads/x")
+    assert lines[0]["event"] == "gateway.listening"
+    assert lines[-1]["event"] == "gateway.stopped"
+
+
+def test_a_taken_port_is_one_clear_line(folder: Path, redis_server: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run_part("gateway", "--port", str(port), environment=environment_of(folder, redis_server))
+    assert ended.returncode == 1
+    [line] = (ended.stdout + ended.stderr).splitlines()
+    assert f"port {port}" in line
+    assert "taken" in line
+
+
+def test_an_unknown_setting_is_one_clear_line(folder: Path, redis_server: str) -> None:
+    environment = environment_of(folder, redis_server) | {"SLUICE_MAX_FILESIZE": "5"}
+    ended = run_part("gateway", environment=environment)
+    assert ended.returncode == 1
+    [line] = (ended.stdout + ended.stderr).splitlines()
+    assert "SLUICE_MAX_FILESIZE" in line
+    assert "SLUICE_MAX_FILE_SIZE" in line
+
+
+def test_every_wrong_value_has_its_line_and_no_password(folder: Path, redis_server: str) -> None:
+    wrong = environment_of(
+        folder, redis_server, DURABILITY="always", MAX_WAIT="long", DATABASE_URL="mysql://u:secret@h/d"
+    )
+    ended = run_part("gateway", environment=wrong)
+    assert ended.returncode == 1
+    lines = (ended.stdout + ended.stderr).splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == [
+        "SLUICE_DATABASE_URL", "SLUICE_DURABILITY", "SLUICE_MAX_WAIT"
+    ]  # fmt: skip
+    assert "secret" not in "".join(lines)
+
+
+def test_an_env_file_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    ended = run_part("gateway", "--env-file", str(tmp_path / "absent.env"), environment={})
+    assert ended.returncode == 1
+    assert "absent.env: no such file" in ended.stderr
