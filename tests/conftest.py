@@ -11,6 +11,7 @@ The fixtures live in `tests/fixtures/`, one module each:
 """
 
 pytest_plugins = [
+    "tests.fixtures.faults",
     "tests.fixtures.guards",
     "tests.fixtures.network",
     "tests.fixtures.postgres",

