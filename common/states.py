@@ -32,6 +32,7 @@ class JobKind(StrEnum):
 
 class FileState(StrEnum):
     READY = "ready"
+    CORRUPT = "corrupt"  # the scrub found other bytes than were published; shown, never sent
     DELETING = "deleting"
 
 

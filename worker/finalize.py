@@ -112,6 +112,7 @@ async def _adopt(repository: Repository, hold: Hold, job: Job) -> None:
 
 
 def _file(upload: Upload, sealed: SealedObject) -> File:
+    now = datetime.now(UTC)
     return File(
         id=sealed.key.file_id,
         tenant=upload.tenant,
@@ -125,7 +126,8 @@ def _file(upload: Upload, sealed: SealedObject) -> File:
         description=upload.description,
         meta=upload.meta,
         tags=upload.tags,
-        created_at=datetime.now(UTC),
+        created_at=now,
+        scrubbed_at=now,  # its bytes have just been read, or its receipts believed
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, insert, or_, select, update
 
+from common.db.clock import db_now
 from common.db.models import File, FileTag
 from common.db.paging import Cursor, Page, newest_first
 from common.db.statements import Statements
@@ -27,7 +28,7 @@ class FileFilter:
 
 
 class Files(Statements):
-    """Callers see files in state `ready` only. Methods without a tenant serve the worker and the sweep."""
+    """Callers see files that are `ready` or `corrupt`. Methods without a tenant serve the worker and the sweep."""
 
     async def insert(self, file: File) -> None:
         self._session.add(file)
@@ -35,12 +36,12 @@ class Files(Statements):
         await self._insert_tags(file, file.tags)
 
     async def get(self, tenant: str, file_id: str) -> File | None:
-        query = select(File).where(File.tenant == tenant, File.id == file_id, File.state == FileState.READY)
+        query = select(File).where(File.tenant == tenant, File.id == file_id, _visible())
         found: File | None = await self._session.scalar(query)
         return found
 
     async def page(self, tenant: str, wanted: FileFilter, cursor: str | None, limit: int) -> Page[File]:
-        query = select(File).where(File.tenant == tenant, File.state == FileState.READY)
+        query = select(File).where(File.tenant == tenant, _visible())
         if wanted.filename is not None:
             query = query.where(File.filename == wanted.filename)
         if wanted.content_type is not None:
@@ -61,7 +62,7 @@ class Files(Statements):
 
     async def change(self, tenant: str, file_id: str, values: Mapping[str, Any]) -> File | None:
         """Set description, tags or meta; returns the file as it is now."""
-        statement = update(File).where(File.tenant == tenant, File.id == file_id, File.state == FileState.READY)
+        statement = update(File).where(File.tenant == tenant, File.id == file_id, _visible())
         if not values:
             return await self.get(tenant, file_id)
         rows = await self._returned(statement.values(**values).returning(File))
@@ -74,8 +75,8 @@ class Files(Statements):
         return file
 
     async def start_delete(self, tenant: str, file_id: str) -> bool:
-        """ready -> deleting: from now on nobody sees the file; the bytes go next, then `remove`."""
-        statement = update(File).where(File.tenant == tenant, File.id == file_id, File.state == FileState.READY)
+        """-> deleting: from now on nobody sees the file; the bytes go next, then `remove`."""
+        statement = update(File).where(File.tenant == tenant, File.id == file_id, _visible())
         return await self._changed(statement.values(state=FileState.DELETING)) == 1
 
     async def remove(self, file_id: str) -> None:
@@ -87,6 +88,37 @@ class Files(Statements):
 
     async def deleting(self, limit: int) -> Sequence[File]:
         query = select(File).where(File.state == FileState.DELETING).limit(limit)
+        return (await self._session.scalars(query)).all()
+
+    async def start_scrub(self, period: float) -> File | None:
+        """The ready file that was not looked at for the longest time, if that is more than `period` seconds.
+
+        It counts as looked at from now on, so that no other worker takes it too; a scrub that is cut off comes again
+        after another period.
+        """
+        due = (
+            select(File.id)
+            .where(File.state == FileState.READY, or_(File.scrubbed_at.is_(None), File.scrubbed_at <= db_now(-period)))
+            .order_by(File.scrubbed_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        statement = update(File).where(File.id.in_(due), File.state == FileState.READY)
+        rows = await self._returned(statement.values(scrubbed_at=db_now()).returning(File))
+        return rows[0] if rows else None
+
+    async def mark_corrupt(self, file_id: str) -> bool:
+        """ready -> corrupt: its bytes are not what was published."""
+        statement = update(File).where(File.id == file_id, File.state == FileState.READY)
+        return await self._changed(statement.values(state=FileState.CORRUPT)) == 1
+
+    async def known(self, file_ids: Iterable[str]) -> set[str]:
+        """Which of these ids have a row, in whatever state."""
+        return set(await self._session.scalars(select(File.id).where(File.id.in_(list(file_ids)))))
+
+    async def ids_after(self, last: str, limit: int) -> Sequence[File]:
+        """Ready files of all tenants in the order of their ids, after `last`: to walk through all."""
+        query = select(File).where(File.state == FileState.READY, File.id > last).order_by(File.id).limit(limit)
         return (await self._session.scalars(query)).all()
 
     async def set_attributes(self, found: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
@@ -112,6 +144,10 @@ class Files(Statements):
                 for key, value in tags.items()
             ]
             await self._session.execute(insert(FileTag), rows)
+
+
+def _visible() -> ColumnElement[bool]:
+    return File.state.in_([str(FileState.READY), str(FileState.CORRUPT)])
 
 
 def _by_tag(query: Select[File], tenant: str, tag: tuple[str, str | None]) -> Select[File]:

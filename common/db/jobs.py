@@ -89,6 +89,29 @@ class Jobs(Statements):
         following = Cursor(rows[limit - 1].created_at, rows[limit - 1].id).encode() if len(rows) > limit else None
         return Page(rows[:limit], following)
 
+    async def redrive(self, tenant: str, job_id: str) -> Job | None:
+        """failed -> queued for a dead letter, with all its attempts again; None when it is none."""
+        statement = (
+            update(Job)
+            .where(
+                Job.tenant == tenant,
+                Job.id == job_id,
+                Job.state == JobState.FAILED,
+                Job.error_code == AttemptsExhausted.code,
+            )
+            .values(
+                state=JobState.QUEUED,
+                attempts=0,
+                epoch=Job.epoch + 1,
+                next_attempt_at=db_now(),
+                rung_at=db_now(),
+                finished_at=None,
+            )
+            .returning(Job)
+        )
+        rows = await self._returned(statement)
+        return rows[0] if rows else None
+
     async def final_states(self, job_ids: Iterable[str]) -> set[str]:
         """Which of these jobs have ended. One statement for any number of waiting clients."""
         query = select(Job.id).where(Job.id.in_(list(job_ids)), Job.state.in_([str(state) for state in JOB_FINAL]))

@@ -105,7 +105,7 @@ class File(Base):
         Index("ix_files_page", "tenant", "created_at", "id"),
         Index("ix_files_page_filename", "tenant", "filename", "created_at", "id"),
         Index("ix_files_page_content_type", "tenant", "content_type", "created_at", "id"),
-        Index("ix_files_state", "state"),
+        Index("ix_files_scrub", "state", "scrubbed_at"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -123,6 +123,7 @@ class File(Base):
     tags: Mapped[dict[str, str]] = mapped_column(Json)
     attributes: Mapped[dict[str, Any] | None] = mapped_column(Json)  # None until the metadata job has run
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    scrubbed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when its bytes were last known to be right
 
 
 class FileTag(Base):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -105,3 +105,25 @@ class Uploads(Statements):
             .limit(limit)
         )
         return await self._changed(delete(Upload).where(Upload.id.in_(chosen)))
+
+    # --- for fsck: all tenants ------------------------------------------------------------------------------
+
+    async def living(self, upload_ids: Iterable[str]) -> set[str]:
+        """Which of these uploads may have bytes: open, or being made into a file."""
+        living = [str(UploadState.OPEN), str(UploadState.FINALIZING)]
+        query = select(Upload.id).where(Upload.id.in_(list(upload_ids)), Upload.state.in_(living))
+        return set(await self._session.scalars(query))
+
+    async def sealing(self, file_ids: Iterable[str]) -> set[str]:
+        """Which of these file ids belong to an upload that is being finalized: sealed, not published yet."""
+        query = select(Upload.file_id).where(Upload.file_id.in_(list(file_ids)), Upload.state == UploadState.FINALIZING)
+        return {file_id for file_id in await self._session.scalars(query) if file_id is not None}
+
+    async def without_job(self, limit: int) -> Sequence[Upload]:
+        """Uploads that are being finalized by nobody: their job is gone, or has ended other than as a dead letter."""
+        serving = exists().where(
+            Job.id == Upload.job_id,
+            Job.state.in_([str(JobState.QUEUED), str(JobState.RUNNING), str(JobState.FAILED)]),
+        )
+        query = select(Upload).where(Upload.state == UploadState.FINALIZING, ~serving).limit(limit)
+        return (await self._session.scalars(query)).all()

@@ -102,6 +102,34 @@ class SealWatch:
     stop: threading.Event
 
 
+@dataclass(frozen=True, slots=True)
+class StoredUpload:
+    """Bytes of an upload as they were found. `dying`: an abort was cut off while it removed them."""
+
+    key: UploadKey
+    dying: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A published file as it was found; `size` in bytes."""
+
+    key: ObjectKey
+    size: int
+
+
+class Lists(Protocol):
+    """A storage that can tell what it holds, in batches. What comes or goes meanwhile may be named or not."""
+
+    def uploads(self) -> AsyncIterator[list[StoredUpload]]: ...
+
+    def objects(self) -> AsyncIterator[list[StoredObject]]: ...
+
+    async def finish_abort(self, upload: UploadKey) -> None:
+        """Remove what a cut-off abort left, and nothing else: an upload of the same id that lives is not touched."""
+        ...
+
+
 class Storage(Protocol):
     """The core verbs. Every one may be repeated after a crash with the same outcome."""
 

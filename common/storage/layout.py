@@ -16,6 +16,7 @@ from pathlib import Path
 from common.storage.base import ObjectKey, UploadKey
 
 _ID = re.compile(r"[0-9a-z-]{1,64}")
+DYING = ".dying-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class UploadPaths:
 
     @property
     def dying(self) -> Path:
-        return self.folder.with_name(f".dying-{self.folder.name}")
+        return self.folder.with_name(f"{DYING}{self.folder.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,12 @@ class Layout:
         return self.root / _checked(key.tenant) / "files" / file_id[-2:] / file_id
 
 
+def is_plain_id(name: str) -> bool:
+    """Whether a name can be one of ours."""
+    return _ID.fullmatch(name) is not None
+
+
 def _checked(part: str) -> str:
-    if not _ID.fullmatch(part):
+    if not is_plain_id(part):
         raise ValueError(f"not an id: {part[:80]!r}")
     return part

@@ -9,8 +9,9 @@ name contains text from a client. Beside ROOT nothing is written.
 
 Space. An upload takes its own size once: chunks are written in place and publishing is a rename, so nothing is ever
 copied, and there is no temporary space. Files are sparse: declared bytes that have not come cost nothing, therefore
-free space is checked when an upload begins (against its size) and at each write (something must be left above
-`min_free_bytes`). A receipt takes 32 bytes. Putting damaged receipts away takes one more journal for a moment.
+free space is checked when an upload begins (against its size and what other open uploads have still to bring) and at
+each write (something must be left above `min_free_bytes`). A receipt takes 32 bytes. Putting damaged receipts away
+takes one more journal for a moment.
 
 Who keeps whom away. A writer has its byte range alone and shares the data file; a sealer has the data file alone.
 After every wait for a lock the path is checked against the open file, so a late writer never touches a published or
@@ -39,8 +40,21 @@ from pathlib import Path
 
 from common.errors import ChunkBusy, ChunkConflict, StorageUnavailable
 from common.settings import StorageSettings
-from common.storage.base import ObjectKey, Receipt, SealedObject, SealPlan, SealWatch, Segment, Source, UploadKey
+from common.storage import inventory
+from common.storage.base import (
+    ObjectKey,
+    Receipt,
+    SealedObject,
+    SealPlan,
+    SealWatch,
+    Segment,
+    Source,
+    StoredObject,
+    StoredUpload,
+    UploadKey,
+)
 from common.storage.durable import FOLDER_MODE, Folders, require_space, sync_folder
+from common.storage.inventory import Promises
 from common.storage.journal import FILE_MODE
 from common.storage.layout import Layout, UploadPaths
 from common.storage.locks import RangeLocks
@@ -64,6 +78,7 @@ class LocalStorage:
         self._layout = Layout(self._root)
         self._folders = Folders(self._root)
         self._ledgers = Ledgers()
+        self._promises = Promises(self._root)
         self._ranges = RangeLocks()
         self._threads = Threads(settings.storage_threads, "storage")
         # Seals run for minutes; in threads of their own they do not keep short calls waiting.
@@ -124,6 +139,19 @@ class LocalStorage:
     async def delete(self, key: ObjectKey) -> None:
         await self._threads.run(self._delete, self._layout.file(key))
 
+    async def uploads(self) -> AsyncIterator[list[StoredUpload]]:
+        for tenant in await self._threads.run(inventory.tenants, self._root):
+            yield await self._threads.run(inventory.stored_uploads, self._root, tenant)
+
+    async def objects(self) -> AsyncIterator[list[StoredObject]]:
+        for tenant in await self._threads.run(inventory.tenants, self._root):
+            batches = inventory.stored_objects(self._root, tenant)
+            while (batch := await self._threads.run(next, batches, None)) is not None:
+                yield batch
+
+    async def finish_abort(self, upload: UploadKey) -> None:
+        await self._threads.run(_remove_folder, self._layout.upload(upload).dying)
+
     async def last_activity(self, upload: UploadKey) -> datetime | None:
         return await self._threads.run(_newest, self._layout.upload(upload).folder)
 
@@ -167,9 +195,10 @@ class LocalStorage:
         durable = self._settings.durability == "chunk"
         if not paths.locks.exists():
             self._folders.ensure(paths.folder.parent, durable=durable)
-            require_space(self._root, size, self._settings.min_free_bytes)
+            require_space(self._root, size + self._promises.bytes(), self._settings.min_free_bytes)
             paths.folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
             _make_sparse(paths.data, size)
+            self._promises.add(size)
             paths.locks.touch(mode=FILE_MODE)  # last: from here on beginning again changes nothing, also after seal
         if durable:
             sync_folder(paths.folder)
