@@ -14,11 +14,12 @@ COMMANDS = (
     ("get", "cli.get:get", "Download a file and check it against its SHA-256."),
     ("ls", "cli.ls:ls", "List files, newest first."),
     ("job", "cli.job:job", "Show a job, or wait for it."),
-    ("jobs", "cli.jobs:jobs", "List jobs, newest first."),
+    ("jobs", "cli.jobs:jobs", "List jobs, or drive failed ones again."),
     ("rm", "cli.rm:rm", "Remove files for good."),
     ("gateway", "cli.parts:gateway", "Run one HTTP gateway."),
     ("worker", "cli.parts:worker", "Run one worker."),
     ("migrate", "cli.parts:migrate", "Bring the database schema up to date."),
+    ("fsck", "cli.fsck:fsck", "Compare the storage with the database."),
 )
 
 app = typer.Typer(name="sluice", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)

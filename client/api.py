@@ -136,6 +136,10 @@ class AsyncClient:
                 # The server does not hold answers back (draining, or too many waiters): do not spin.
                 await asyncio.sleep(0.5 if deadline is None else min(0.5, deadline - now))
 
+    async def retry_job(self, job_id: str) -> Job:
+        """Drive a dead letter (failed with `attempts_exhausted`) again; the job as it is now queued."""
+        return Job.parse(await self._transport.send_json(Call("POST", f"/v1/jobs/{_id(job_id)}/retry")))
+
     async def jobs_page(
         self,
         *,

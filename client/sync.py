@@ -91,6 +91,9 @@ class Client:
     def wait_for_job(self, job_id: str, *, timeout: float | None = None) -> Job:
         return self._run(self._client.wait_for_job(job_id, timeout=timeout))
 
+    def retry_job(self, job_id: str) -> Job:
+        return self._run(self._client.retry_job(job_id))
+
     def jobs_page(
         self,
         *,

@@ -29,12 +29,14 @@ SluiceError                        anything we raise on purpose
 │       ├── ChunkConflict          the chunk is stored already, with other bytes
 │       ├── ChunksMissing          finalize came before all chunks
 │       ├── UploadNotOpen          the upload takes no chunks any more
-│       └── UploadFinalized        a finalized upload cannot be aborted
+│       ├── UploadFinalized        a finalized upload cannot be aborted
+│       └── JobNotRetryable        only a dead letter can be driven again
 ├── Unavailable                    not now; the same request may work later (503, Retry-After)
 │   ├── ChunkBusy                  another connection is writing this very chunk
 │   ├── DatabaseUnavailable        the database is away or too slow
 │   └── StorageUnavailable         the storage failed to read or write
 ├── InsufficientStorage            no space left for the declared size or for these bytes (507)
+├── FileCorrupt                    the stored bytes are not the published ones any more (500)
 ├── Internal                       a bug; the request id finds the log line (500)
 └── JobError                       how a job ends without success; `code` is shown on the job
     ├── ChunksDamaged              read-back differs from the receipts; the named chunks must be sent again
@@ -226,6 +228,11 @@ class UploadFinalized(Conflict):
     title = "The upload is finalized"
 
 
+class JobNotRetryable(Conflict):
+    code = "job_not_retryable"
+    title = "The job cannot be driven again"
+
+
 # --- not now ------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +264,12 @@ class InsufficientStorage(SluiceError):
     code = "insufficient_storage"
     status = 507
     title = "Not enough space"
+
+
+class FileCorrupt(SluiceError):
+    code = "file_corrupt"
+    status = 500
+    title = "The stored bytes are damaged"
 
 
 class Internal(SluiceError):

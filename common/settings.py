@@ -163,6 +163,10 @@ class WorkerSettings(Group):
     )
     batch_size: int = Field(100, ge=1, le=1000, description="Most metadata results in one transaction.")
     batch_seconds: Seconds = Field(0.05, ge=0, le=5, description="Longest wait of a metadata result for its batch.")
+    scrub_period: Seconds = Field(
+        30 * 24 * 3600, ge=0, description="Every ready file is read again within about this time; 0: never."
+    )
+    scrub_rate: Size = Field(20 * MIB, ge=1, description="Bytes per second that the scrub of one worker reads.")
     health_host: str = Field("127.0.0.1", description="Address of the worker's health port.")
     health_port: int = Field(8001, ge=0, le=65535, description="Health port of a worker; 0: any free port.")
     health_port_file: str = Field("", description="The worker writes the real number of its health port here.")

@@ -57,6 +57,8 @@ class Metrics:
             "oldest_queued_seconds", "Age of the oldest job that is due and not started.", ("kind",), **new
         )
         self.sealed_bytes = Counter("sealed_bytes", "Bytes of published files.", **new)
+        self.scrubbed_bytes = Counter("scrubbed_bytes", "Bytes of ready files that were read again.", **new)
+        self.files_corrupt = Counter("files_corrupt", "Files whose bytes are not what was published.", **new)
         self.batch_rows = Histogram(
             "metadata_batch_rows",
             "Metadata results written in one transaction.",

@@ -77,6 +77,6 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             chunks=ChunkService(uploads, storage, facts, memory, metrics),
             finalizing=finalizing,
             ingest=IngestService(settings.limits, uploads, finalizing, database, storage, memory, metrics),
-            jobs=JobService(database, signals, waiters, settings.http.max_wait),
+            jobs=JobService(database, bell, signals, waiters, settings.http.max_wait),
             files=FileService(settings.limits, database, storage, metrics),
         )

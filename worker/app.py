@@ -31,6 +31,7 @@ from worker.lease import Leases
 from worker.metadata import Metadata
 from worker.polling import REDIS_FAULTS, REDIS_PATIENCE, PollLoop
 from worker.runner import Handler, Runner
+from worker.scrub import Scrub
 from worker.sweep import Sweep
 
 log = get_logger(__name__)
@@ -62,6 +63,7 @@ class Parts:
     batch: ResultBatch
     runner: Runner
     sweep: Sweep
+    scrub: Scrub
     loops: list[PollLoop]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     polling: list[asyncio.Task[None]] = field(default_factory=list)
@@ -171,6 +173,7 @@ class WorkerProcess:
         parts.tasks = [
             asyncio.create_task(parts.leases.keep()),
             asyncio.create_task(parts.sweep.run()),
+            asyncio.create_task(parts.scrub.run()),
             asyncio.create_task(context.bell.listen(parts.wake)),
         ]
         parts.polling = [asyncio.create_task(loop.async_run()) for loop in parts.loops]
@@ -227,7 +230,7 @@ def assemble(context: WorkerContext, kinds: Sequence[JobKind], redis: ArqRedis, 
     }
     runner = Runner(context, leases, handlers)
     loops = [PollLoop(context.settings, kind, redis, runner.run_job, burst=burst) for kind in kinds]
-    return Parts(leases, batch, runner, Sweep(context), loops)
+    return Parts(leases, batch, runner, Sweep(context), Scrub(context), loops)
 
 
 def _first_error(tasks: Sequence[asyncio.Task[None]]) -> BaseException | None:

@@ -16,7 +16,7 @@ from common.storage.local import LocalStorage
 __all__ = ["Storage", "open_storage"]
 
 
-def open_storage(settings: StorageSettings) -> Storage:
+def open_storage(settings: StorageSettings) -> LocalStorage:
     """The storage of `settings.storage_url`. Touches no disk; close it at the end.
 
     What follows `file://` is a path taken literally; a relative one starts at the current folder.

@@ -158,8 +158,10 @@ class Storage(Protocol):
     async def seal(self, upload: UploadKey, plan: SealPlan, watch: SealWatch) -> SealedObject:
         """Stop writers, verify, make durable, move into place. After a crash at any point it gives the same answer.
 
-        The caller holds the lease of the job. Raises ChunksDamaged (their receipts are put away before it returns),
-        FileDigestMismatch, FileNotFoundError (neither upload nor target is here), StorageUnavailable.
+        The caller holds the lease of the job, or did: late attempts run beside newer ones and keep nobody waiting, and
+        each round of an upload has a target of its own. Raises ChunksDamaged (their receipts are put away before it
+        returns, and chunks are taken again), FileDigestMismatch, FileNotFoundError (neither upload nor target is here),
+        LeaseLost (stopped by the watch, or overtaken), StorageUnavailable.
         """
         ...
 

@@ -13,9 +13,11 @@ free space is checked when an upload begins (against its size and what other ope
 each write (something must be left above `min_free_bytes`). A receipt takes 32 bytes. Putting damaged receipts away
 takes one more journal for a moment.
 
-Who keeps whom away. A writer has its byte range alone and shares the data file; a sealer has the data file alone.
-After every wait for a lock the path is checked against the open file, so a late writer never touches a published or
-aborted upload. The kernel holds all locks: a killed process holds nothing.
+Who keeps whom away. A writer has its byte range alone and shares the data file. A sealer has the data file alone for two
+moments: to put up the mark `sealing`, behind which it reads back, and to rename. So a sealer that is stopped or cut off
+keeps nobody from sealing; a writer that is keeps its own chunk until it goes on or is killed. After every wait for a
+lock the path is checked against the open file, so a late writer never touches a published or aborted upload. The
+kernel holds all locks: a killed process holds nothing.
 
 Durability. `chunk`: data, then receipt, are synced before a write returns. `finalize`: everything is synced at seal.
 `none`: nothing ever is. A failed sync is final for its write; the caller gets StorageUnavailable and sends again.

@@ -1,6 +1,7 @@
 """Locks between writers and sealers, of one process or many. A dead process holds none. All calls return at once.
 
-- `flock` on the data file: writers share it, a sealer has it alone. Every file system we run on must have it.
+- `flock` on the data file: writers share it, a sealer has it alone, for moments (`sealmark`). Every file system we run
+  on must have it.
 - Range locks on the `locks` file: one writer for each byte range. They are locks of the open file description
   (`F_OFD_SETLK`, Linux), so each write, also in the same process, is an owner of its own. Where a file system has none,
   a table in the process takes their place: writers of one segment in *different* processes are then not kept apart.
@@ -32,6 +33,11 @@ def share(descriptor: int) -> bool:
 def take_alone(descriptor: int) -> bool:
     """Take the exclusive lock of a sealer; False while anybody writes. On NFS the file must be open for writing."""
     return _flock(descriptor, fcntl.LOCK_EX)
+
+
+def let_go(descriptor: int) -> None:
+    """Give up the lock of a writer or sealer before the descriptor is closed."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _flock(descriptor: int, kind: int) -> bool:

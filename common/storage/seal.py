@@ -2,7 +2,8 @@
 
 What a crash leaves, and what the next run finds:
 
-- before the rename: the upload as it was; receipts of damaged chunks that were put away stay away;
+- before the rename: the upload with a mark that keeps writers away (`sealmark`); receipts of damaged chunks that were
+  put away stay away;
 - after the rename: no data, but the target and the receipts; the target is verified where it is.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from common.chunking import ChunkPlan, ranges_of
@@ -20,16 +22,19 @@ from common.storage.base import Durability, Receipt, SealedObject, SealPlan, Sea
 from common.storage.durable import Folders, is_at, sync_folder
 from common.storage.journal import FILE_MODE, replace_journals
 from common.storage.layout import UploadPaths
-from common.storage.locks import take_alone
+from common.storage.locks import let_go, take_alone
 from common.storage.readback import read_back
 from common.storage.receipts import Ledger
-from common.storage.tiling import chunks_in, tile
+from common.storage.sealmark import SealMark
+from common.storage.tiling import Span, chunks_in, tile
 
 PUBLISHED_MODE = 0o444
 LOCK_WAIT = 10.0  # seconds for writers to end; those left then are slow clients, and the job comes again
 LOCK_PAUSE = 0.05  # seconds between tries
 LOOKS = 3  # data, then target, then data that was taken back from the target
 MOST_NAMED = 1000  # chunks and ranges that an error lists
+
+_OVERTAKEN = "Another attempt has ended this round."
 
 
 class Sealing:
@@ -64,40 +69,62 @@ class Sealing:
         raise StorageUnavailable("The upload is being sealed or aborted by somebody else; look again later.")
 
     def _seal_data(self) -> SealedObject | None:
-        """None when the data was taken elsewhere while the writers were stopped."""
+        """None when the data was taken elsewhere meanwhile."""
         try:
             data = os.open(self._paths.data, os.O_RDWR)
         except FileNotFoundError:
             return None
         try:
-            self._stop_writers(data)
-            return self._seal(data) if is_at(data, self._paths.data) else None
+            self._have_alone(data)
+            if not is_at(data, self._paths.data):
+                return None
+            with closing(SealMark(self._paths, self._plan.target.file_id)) as mark:
+                return self._seal(data, mark)
         finally:
             os.close(data)
 
-    def _seal(self, data: int) -> SealedObject:
+    def _seal(self, data: int, mark: SealMark) -> SealedObject | None:
         receipts = self._ledger.receipts()
         tiling = tile(receipts, self._plan.size)
         if tiling.holes:
-            raise self._damaged(tiling.holes, receipts, keep=tiling.pieces)
+            raise self._damaged(mark, tiling.holes, receipts, keep=tiling.pieces)
+        if mark.round_is_over():
+            raise LeaseLost(_OVERTAKEN)
         if os.fstat(data).st_size > self._plan.size:
             os.ftruncate(data, self._plan.size)  # a stream of unknown length that was cut left more than it counts
+        mark.put_up()
+        let_go(data)
         bad, sealed = self._examine(data, tiling.pieces)
+        if not bad:
+            self._compare_declared(sealed.digests)
+            if not self._is_durable(data):
+                bad = set(tiling.pieces)  # nobody knows which of them reached the disk
+        if not self._have_alone_again(data, mark):
+            return None
         if bad:
             good = [piece for piece in tiling.pieces if piece not in bad]
-            raise self._damaged([(piece.offset, piece.offset + piece.length) for piece in bad], receipts, keep=good)
-        self._compare_declared(sealed.digests)
-        self._make_durable(data, receipts)
+            raise self._damaged(
+                mark, [(piece.offset, piece.offset + piece.length) for piece in bad], receipts, keep=good
+            )
         self._publish(data)
         return sealed
 
-    def _stop_writers(self, data: int) -> None:
+    def _have_alone(self, data: int) -> None:
         deadline = time.monotonic() + LOCK_WAIT
         while not take_alone(data):
             if self._watch.stop.wait(LOCK_PAUSE):
                 raise LeaseLost("The verification was stopped.")
             if time.monotonic() > deadline:
                 raise StorageUnavailable("Chunks of this upload are still being written; it is sealed after them.")
+
+    def _have_alone_again(self, data: int, mark: SealMark) -> bool:
+        """False when the data was taken elsewhere. Raises LeaseLost when writers may have come in meanwhile."""
+        self._have_alone(data)
+        if not is_at(data, self._paths.data):
+            return False
+        if not mark.stands():
+            raise LeaseLost(_OVERTAKEN)
+        return True
 
     def _examine(self, descriptor: int, pieces: Sequence[Receipt]) -> tuple[set[Receipt], SealedObject]:
         """The pieces whose bytes are not as received, and what the object is if there are none."""
@@ -124,16 +151,17 @@ class Sealing:
                 algorithms=wrong,
             )
 
-    def _make_durable(self, data: int, receipts: Sequence[Receipt]) -> None:
+    def _is_durable(self, data: int) -> bool:
+        """False after a failed sync of received bytes: the next fsync may call pages clean that were never written."""
         if not self._durable:
-            return
+            return True
         try:
             os.fsync(data)
-        except OSError as error:
-            if not receipts:
+        except OSError:
+            if self._plan.size == 0:
                 raise
-            # Nobody knows which pages did not reach the disk, and the next fsync may call them clean.
-            raise self._damaged([(0, self._plan.size)], receipts, keep=[]) from error
+            return False
+        return True
 
     def _publish(self, data: int) -> None:
         self._folders.ensure(self._target.parent, durable=self._durable)
@@ -167,11 +195,12 @@ class Sealing:
         self._target.rename(self._paths.data)
 
     def _damaged(
-        self, spans: list[tuple[int, int]], receipts: Sequence[Receipt], *, keep: Sequence[Receipt]
+        self, mark: SealMark, spans: list[Span], receipts: Sequence[Receipt], *, keep: Sequence[Receipt]
     ) -> ChunksDamaged:
-        """The error that names the chunks, after the receipts not in `keep` are put away."""
+        """The error that names the chunks, after the receipts not in `keep` are put away and writers may come again."""
         if len(keep) < len(receipts):
             replace_journals(self._paths.folder, keep, durable=self._durable)
+        mark.end(durable=self._durable)
         chunks = chunks_in(spans, self._chunks)
         return ChunksDamaged(
             f"{len(chunks)} chunk(s) are not stored as they were received. Send them again, then finalize again.",

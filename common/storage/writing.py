@@ -11,8 +11,10 @@ from common.errors import ChunkConflict, UploadNotOpen
 from common.storage.base import Receipt, Segment
 from common.storage.durable import is_at, write_at
 from common.storage.layout import UploadPaths
-from common.storage.locks import RangeLock, RangeLocks, share
+from common.storage.locks import RangeLock, RangeLocks, let_go, share
 from common.storage.receipts import Ledger
+
+_BEING_FINALIZED = "The upload is being finalized; it takes no chunks now."
 
 
 class Writing:
@@ -57,11 +59,15 @@ class Writing:
                 return False
             self._data = os.open(self._paths.data, os.O_RDWR)
             if not share(self._data):
-                raise UploadNotOpen("The upload is being finalized; it takes no chunks now.")
+                raise UploadNotOpen(_BEING_FINALIZED)
             self._check_in_place()
+            if self._paths.sealing.exists():
+                raise UploadNotOpen(_BEING_FINALIZED)
             self._look_up()
             if self.known is None:
                 self._require_space()
+            else:
+                let_go(self._data)  # who only compares must not keep a sealer waiting, least of all when it hangs
             return True
 
     def write(self, batch: Sequence[bytes], offset: int) -> int:

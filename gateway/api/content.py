@@ -23,7 +23,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The whole file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
     206: {"description": "The asked range."},
     304: {"description": "The client has it already."},
-    **problems(errors.FileNotFound, errors.RangeNotSatisfiable, errors.StorageUnavailable),
+    **problems(errors.FileNotFound, errors.RangeNotSatisfiable, errors.StorageUnavailable, errors.FileCorrupt),
 }
 
 

@@ -32,6 +32,17 @@ async def get_job(job_id: str, caller: Caller, jobs: Jobs, response: Response, w
     return job_answer(await jobs.status(caller, job_id, wait), response)
 
 
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    responses=problems(errors.JobNotFound, errors.JobNotRetryable),
+    summary="Drive a dead letter again",
+)
+async def retry_job(job_id: str, caller: Caller, jobs: Jobs, response: Response) -> JobView:
+    """For a job that failed with `attempts_exhausted`: it goes back to the queue with all its attempts."""
+    return job_answer(await jobs.retry(caller, job_id), response)
+
+
 @router.get("", responses=problems(), summary="Jobs, newest first")
 async def list_jobs(
     caller: Caller,

@@ -9,9 +9,10 @@ from common.db.database import Database
 from common.db.files import FileFilter
 from common.db.models import File
 from common.db.paging import Page
-from common.errors import FileNotFound, StorageUnavailable
+from common.errors import FileCorrupt, FileNotFound, StorageUnavailable
 from common.ids import is_id
 from common.settings import LimitsSettings
+from common.states import FileState
 from common.storage.base import ObjectKey, Storage
 from common.telemetry import Metrics, get_logger
 from gateway.service.caller import Caller
@@ -78,7 +79,9 @@ class FileService:
         log.info("file.deleted", file_id=file_id)
 
     async def open(self, file: File, start: int, length: int) -> AsyncIterator[bytes]:
-        """The bytes of a range. Raises FileNotFound when the file was deleted meanwhile."""
+        """The bytes of a range. Raises FileCorrupt, FileNotFound when the file was deleted meanwhile."""
+        if file.state == FileState.CORRUPT:
+            raise FileCorrupt("The scrub found other bytes than were published; upload the file again.")
         try:
             content = await self._storage.read(ObjectKey(file.tenant, file.id), start, length)
         except FileNotFoundError as error:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from common.db.database import Database
 from common.db.models import Job
 from common.db.paging import Page
-from common.errors import DatabaseUnavailable, JobNotFound
+from common.errors import DatabaseUnavailable, JobNotFound, JobNotRetryable
 from common.ids import is_id
+from common.queue import Bell, Ring
 from common.signals import Signals
 from common.states import JOB_FINAL, JobKind, JobState
 from common.telemetry import get_logger
@@ -95,8 +96,9 @@ class Waiters:
 class JobService:
     """See the module."""
 
-    def __init__(self, database: Database, signals: Signals, waiters: Waiters, max_wait: float) -> None:
+    def __init__(self, database: Database, bell: Bell, signals: Signals, waiters: Waiters, max_wait: float) -> None:
         self._database = database
+        self._bell = bell
         self._signals = signals
         self._waiters = waiters
         self._max_wait = max_wait
@@ -130,6 +132,17 @@ class JobService:
         """Newest first. Raises InvalidRequest for a foreign cursor."""
         async with self._database.reading() as db:
             return await db.jobs.page(caller.tenant, state=state, kind=kind, cursor=cursor, limit=limit)
+
+    async def retry(self, caller: Caller, job_id: str) -> JobStatus:
+        """Drive a dead letter again, with all its attempts. Raises JobNotFound, JobNotRetryable."""
+        await self._load(caller, job_id)
+        async with self._database.transaction() as db:
+            job = await db.jobs.redrive(caller.tenant, job_id)
+        if job is None:
+            raise JobNotRetryable("Only a job that failed with attempts_exhausted can be driven again.")
+        await self._bell.ring(Ring(job.id, JobKind(job.kind), job.epoch))
+        log.info("job.redriven", job_id=job.id)
+        return await self.status_of(job)
 
     async def _load(self, caller: Caller, job_id: str) -> Job:
         if is_id(job_id):

@@ -1,0 +1,251 @@
+"""What a child of the nursery does. Product code does the work; only ids, names and threads are made predictable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import select, update
+
+import gateway.app
+import gateway.server
+import gateway.service.finalize
+import gateway.service.uploads
+import worker.app
+from common.db.clock import db_now
+from common.db.database import Database
+from common.db.models import Job, Upload
+from common.errors import SluiceError, UploadNotOpen
+from common.queue import Bell
+from common.redis import open_redis
+from common.settings import Settings, load_settings
+from common.signals import Signals
+from common.states import JobKind, JobState, UploadState
+from common.storage import journal, open_storage
+from common.storage.base import Storage
+from common.storage.local import LocalStorage
+from common.telemetry import Metrics
+from gateway.intake import Pieces
+from gateway.service.caller import Caller
+from gateway.service.requests import NewUpload
+from gateway.services import Services, open_services
+from tests.faults.controls import removals
+from tests.faults.points import script
+from worker.context import WorkerContext
+
+CALLER = Caller(script.TENANT, "req-fault")
+TRIES = 4  # of one request: a client that was refused with 5xx comes again
+ROUNDS = 4  # of sending, verifying and sending again what was damaged
+PASSES = 10  # of the sweep, until nothing is left to do
+BODY_PIECE = 16 * 1024
+
+T = TypeVar("T")
+
+
+def play(role: str, folder: Path, arguments: dict[str, Any]) -> int | None:
+    """Run one role to its end; its exit status."""
+    without: str | None = arguments.pop("without", None)
+    removals.take_out(without)
+    if role in ("gateway", "worker"):
+        return {"gateway": serve_gateway, "worker": run_worker}[role](folder, **arguments)
+    return asyncio.run({"store": store, "seal": seal, "recover": recover, "abandon": abandon}[role](folder, **arguments))
+
+
+# --- the storing process --------------------------------------------------------------------------------------
+
+
+async def store(folder: Path, cut: int = 0) -> None:
+    """Create, chunks, finalize, as a client that repeats what was refused. `cut`: this write is a short one."""
+    _name_journals("store")
+    removals.shorten_write(cut)
+    uploads, jobs = script.new_ids(script.UPLOAD_ID), script.new_ids("01890000-0000-7000-8000-00000000b001", script.FILE_ID)
+    gateway.service.uploads.new_id = lambda: next(uploads)
+    gateway.service.finalize.new_id = lambda: next(jobs)
+    acks = script.Acks(folder)
+    async with open_services(script.settings_of(folder), Metrics()) as services:
+        _one_thread(services.storage)
+        await Client(services, acks).upload()
+
+
+@dataclass
+class Client:
+    """Sends the scripted upload to the use cases of a gateway, as its routes would."""
+
+    services: Services
+    acks: script.Acks
+
+    async def upload(self) -> list[int]:
+        """From create to finalize; the chunks that were missing when it began."""
+        wanted = NewUpload("fault.bin", script.SIZE, chunk_size=script.CHUNK)
+        status = await self.asked("create", lambda: self.services.uploads.create(CALLER, wanted, "the-key"))
+        upload_id = status.upload.id
+        self.acks.note(upload=upload_id)
+        missing = [index for first, last in status.missing for index in range(first, last + 1)]
+        if status.upload.state == UploadState.OPEN:
+            for index in missing:
+                await self._put(upload_id, index)
+        job = await self.asked("finalize", lambda: self.services.finalizing.finalize(CALLER, upload_id, {}))
+        self.acks.note(job=job.id)
+        return missing
+
+    async def _put(self, upload_id: str, index: int) -> None:
+        content = script.piece(index)
+        receipt = await self.asked(
+            "chunk",
+            lambda: self.services.chunks.put(CALLER, upload_id, index, Pieces(_body(content)), len(content), {}),
+        )
+        self.acks.note(chunk=index, crc64=receipt.crc64)
+
+    async def asked(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
+        for _ in range(TRIES):
+            try:
+                return await call()
+            except SluiceError as error:
+                if error.status < 500:
+                    raise
+                self.acks.note(refused=f"{name}: {error.code}")
+            except Exception as error:
+                self.acks.note(unexpected=f"{name}: {error!r}")
+        raise RuntimeError(f"{name} was refused {TRIES} times")
+
+
+async def _body(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), BODY_PIECE):
+        yield content[start : start + BODY_PIECE]
+
+
+# --- the sealing process --------------------------------------------------------------------------------------
+
+
+async def seal(folder: Path) -> None:
+    """Run the finalize job and then the metadata job, once each."""
+    _name_journals("seal")
+    async with open_worker(script.settings_of(folder)) as by_hand:
+        for kind in JobKind:
+            await by_hand.run_due(kind)
+
+
+@dataclass
+class ByHand:
+    """A worker that does nothing by itself."""
+
+    context: WorkerContext
+    parts: worker.app.Parts
+
+    async def run_due(self, *kinds: JobKind) -> int:
+        """Run the queued jobs of these kinds; how many there were."""
+        async with self.context.database.reading() as repository:
+            query = select(Job).where(Job.state == JobState.QUEUED, Job.kind.in_(kinds))
+            jobs = list(await repository.session.scalars(query))
+        for job in jobs:
+            await self.parts.runner.run_job({}, job.id, job.epoch)
+        return len(jobs)
+
+    async def finish(self) -> None:
+        """Let time pass and the sweep work, and run jobs, until nothing is waiting; then sweep once more."""
+        for _ in range(PASSES):
+            await self.let_time_pass()
+            await self.parts.sweep.once()
+            if not await self.run_due(*JobKind):
+                break
+        await self.parts.sweep.once()
+
+    async def let_time_pass(self) -> None:
+        """Leases run out and waits are over: the clock is the database's, so the rows are moved instead."""
+        async with self.context.database.transaction() as repository:
+            waiting = update(Job).where(Job.state == JobState.QUEUED)
+            running = update(Job).where(Job.state == JobState.RUNNING)
+            await repository.session.execute(waiting.values(next_attempt_at=db_now(-60), rung_at=db_now(-60)))
+            await repository.session.execute(running.values(lease_until=db_now(-60)))
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings) -> AsyncIterator[ByHand]:
+    database, storage, redis = Database(settings.database), open_storage(settings.storage), open_redis(settings.redis)
+    _one_thread(storage)
+    metrics = Metrics()
+    bell, signals = Bell(redis, settings.redis, metrics), Signals(redis, settings.redis)
+    context = WorkerContext(settings, database, storage, bell, signals, metrics)
+    parts = worker.app.assemble(context, list(JobKind), redis)
+    try:
+        yield ByHand(context, parts)
+    finally:
+        await parts.batch.close()
+        await storage.close()
+        await redis.aclose()
+        await database.close()
+
+
+# --- after the fault ------------------------------------------------------------------------------------------
+
+
+async def recover(folder: Path) -> None:
+    """Everything starts again and nothing fails any more. What was found on the way goes to `recovered.json`."""
+    settings = script.settings_of(folder)
+    missing: list[list[int]] = []
+    async with open_services(settings, Metrics()) as services, open_worker(settings) as by_hand:
+        acks = script.Acks(folder)
+        for _ in range(ROUNDS):
+            await by_hand.finish()
+            try:
+                missing.append(await Client(services, acks).upload())
+            except UploadNotOpen:  # the create before had failed for good and freed its key: a new one is made
+                missing.append(await Client(services, acks).upload())
+            await by_hand.finish()
+            if await _all_ended(by_hand.context.database):
+                break
+    (folder / "recovered.json").write_text(json.dumps({"missing": missing}))
+
+
+async def _all_ended(database: Database) -> bool:
+    async with database.reading() as repository:
+        alive = (UploadState.OPEN, UploadState.FINALIZING)
+        return await repository.session.scalar(select(Upload.id).where(Upload.state.in_(alive)).limit(1)) is None
+
+
+async def abandon(folder: Path) -> None:
+    """The client never comes back: what is open expires."""
+    async with open_worker(script.settings_of(folder, UPLOAD_TTL="0.001")) as by_hand:
+        async with by_hand.context.database.transaction() as repository:
+            await repository.session.execute(update(Upload).values(expires_at=db_now(-60)))
+        await by_hand.finish()
+
+
+# --- whole processes ------------------------------------------------------------------------------------------
+
+
+def serve_gateway(folder: Path, *, environment: dict[str, str]) -> int:
+    """A gateway on any free port, whose number goes to `gateway.port`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = folder / "gateway.port"
+    port.with_suffix(".new").write_text(str(listener.getsockname()[1]))
+    port.with_suffix(".new").rename(port)
+    return gateway.server.run(load_settings(environ=environment), fd=listener.detach())
+
+
+def run_worker(folder: Path, *, environment: dict[str, str]) -> int:
+    del folder
+    return worker.app.run(load_settings(environ=environment))
+
+
+# --- what is made predictable ---------------------------------------------------------------------------------
+
+
+def _name_journals(role: str) -> None:
+    numbers = iter(range(10_000))
+    journal.new_journal = lambda folder: folder / f"receipts-{role}-{next(numbers)}.log"
+
+
+def _one_thread(storage: Storage) -> None:
+    """strace counts the calls of each thread by itself: one thread makes them all."""
+    local = cast("LocalStorage", storage)
+    local._threads._pool.shutdown()
+    local._threads._pool = ThreadPoolExecutor(1)
+    local._sealers = local._threads
