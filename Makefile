@@ -51,6 +51,10 @@ migrate: $(RUNTIME)  ## bring the database of SLUICE_DATABASE_URL to the newest 
 test: $(DEV)  ## the whole suite; ARGS="-k words" for a part of it
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: bench
+bench: $(DEV)  ## measure on this machine and print the table of docs/performance.md; ARGS="--rounds 2"
+	@$(BIN)/python -m bench $(ARGS)
+
 .PHONY: lint
 lint: $(DEV)  ## ruff rules, formatting, import contracts; changes nothing
 	@$(BIN)/ruff check .

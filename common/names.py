@@ -1,9 +1,10 @@
-"""File names, tags and media types as clients give them. Pure. Names are data and never become part of a path."""
+"""File names as clients give them, addresses as people may see them. Pure. A name never becomes part of a path."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from common.errors import ExtensionNotAllowed, InvalidFilename
 
@@ -42,3 +43,10 @@ def check_extension(name: str, allowed: Iterable[str]) -> None:
     if accepted and extension(name) not in accepted:
         shown = ", ".join(f".{item}" for item in accepted)
         raise ExtensionNotAllowed(f"Only these extensions are taken: {shown}.", allowed=accepted)
+
+
+def address_of(url: str) -> str:
+    """Where a URL leads, without user and password: for logs and messages."""
+    parts = urlsplit(url)
+    host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
+    return f"{parts.scheme}://{host}{parts.path}"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from redis.asyncio.connection import parse_url
 
 from common.chunking import GIB, MAX_CHUNKS, MIB
 from common.errors import SettingsError
@@ -72,6 +73,14 @@ class RedisSettings(Group):
     redis_queue_prefix: str = Field(
         "sluice", min_length=1, max_length=64, description="Prefix of queue names and keys in Redis."
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _usable(cls, url: str) -> str:
+        if not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        parse_url(url)  # raises ValueError for a port or database number that is none
+        return url
 
 
 class StorageSettings(Group):
@@ -221,7 +230,10 @@ def load_settings(env_file: Path | None = None, environ: Mapping[str, str] | Non
         try:
             groups[name] = group.model_validate(given)
         except ValidationError as error:
-            problems += [f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors()]
+            problems += [
+                f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}"
+                for item in error.errors()
+            ]
     if not problems:
         problems = _cross_checks(Settings(**groups))
     if problems:
@@ -241,10 +253,11 @@ def _merged(env_file: Path | None, environ: Mapping[str, str]) -> dict[str, str]
 
 def _unknown(names: Iterable[str]) -> list[str]:
     known = variable_names()
+    bare = [name.removeprefix(PREFIX) for name in known]  # with the prefix, every name is close to every other
     problems = []
     for name in sorted(set(names) - set(known) - FOREIGN):
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "see docs/settings.md"
+        near = get_close_matches(name.removeprefix(PREFIX), bare, n=1)
+        hint = f"did you mean {PREFIX}{near[0]}?" if near else "see docs/settings.md"
         problems.append(f"{name}: unknown setting; {hint}")
     return problems
 

@@ -43,16 +43,22 @@ class Signals:
 
     async def listen(self, heard: Callable[[str], None]) -> None:
         """Call `heard(job id)` for every ended job, for ever; reconnects by itself. Ends by cancellation."""
+        away = False
         while True:
             try:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(self._channel)
+                    if away:
+                        log.info("signals.connected")
+                    away = False
                     while True:
                         message = await channel.get_message(ignore_subscribe_messages=True, timeout=LISTEN_SECONDS)
                         if message is not None:
                             heard(message["data"].decode())
             except (RedisError, OSError) as error:
-                log.info("signals.disconnected", error=type(error).__name__)
+                if not away:  # one line when it goes and one when it is back
+                    log.warning("signals.disconnected", error=type(error).__name__)
+                away = True
                 await asyncio.sleep(1)
 
     @property

@@ -42,7 +42,7 @@ ADVICE = {
     "request_error": "Correct the request; it could not be read.",
     "malformed_request": "Send well-formed HTTP/1.1, with either Content-Length or Transfer-Encoding.",
     "header_timeout": "Send the whole request head at once; connect again.",
-    "invalid_request": "Correct what `detail` names; `errors` lists each field.",
+    "invalid_request": "Correct what `detail` names; where the body has a wrong shape, `errors` lists each field.",
     "invalid_filename": "Send the last part of the path only, without control characters, at most 255 bytes.",
     "invalid_digest": "Write the digest as `detail` shows; `GET /v1/limits` lists the algorithms.",
     "metadata_too_large": "Send less; `detail` says how much is taken.",

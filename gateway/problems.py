@@ -81,15 +81,19 @@ def translate(exception: Exception) -> SluiceError:
 
 
 def _invalid(errors: Sequence[Any]) -> InvalidRequest:
-    fields = [
-        {"field": ".".join(str(part) for part in error["loc"] if part != "body") or "body", "message": error["msg"]}
-        for error in errors[:20]
-    ]
+    fields = [_field(error) for error in errors[:20]]
     first = fields[0] if fields else {"field": "body", "message": "is not valid"}
     hint = ""
     if first["field"] == "body":
         hint = " Send a JSON object with Content-Type: application/json."
     return InvalidRequest(f"{first['field']}: {first['message']}.{hint}", errors=fields)
+
+
+def _field(error: Any) -> dict[str, str]:
+    if error.get("type") == "json_invalid":
+        return {"field": "body", "message": f"is not valid JSON at character {error['loc'][-1]}"}
+    path = ".".join(str(part) for part in error["loc"] if part != "body")
+    return {"field": path or "body", "message": error["msg"].removeprefix("Value error, ")}
 
 
 def _from_status(status: int) -> SluiceError:

@@ -16,6 +16,7 @@ from arq.connections import ArqRedis
 from common.db.database import Database
 from common.db.migrate import head_revision, is_current
 from common.errors import DatabaseUnavailable, SettingsError
+from common.names import address_of
 from common.queue import Bell
 from common.redis import open_redis
 from common.settings import Settings
@@ -115,14 +116,17 @@ class WorkerProcess:
     async def _wait_for_schema(self, database: Database) -> bool:
         deadline = time.monotonic() + DATABASE_PATIENCE
         pause, longest = DATABASE_PAUSES
-        reason = ""
+        reason, told = "", False
         while not self._stop.is_set():
             try:
                 if await is_current(database):
                     return True
                 reason = f"the database is not at schema {head_revision()}: run `sluice migrate`"
             except DatabaseUnavailable:
-                reason = "the database does not answer"
+                reason = f"no answer from {address_of(self._settings.database.database_url)} (SLUICE_DATABASE_URL)"
+            if not told:
+                log.warning("worker.waiting", reason=reason)
+            told = True
             if time.monotonic() > deadline:
                 log.error("worker.not_started", reason=reason)
                 return False
@@ -152,13 +156,17 @@ class WorkerProcess:
 
     async def _wait_for_redis(self, redis: ArqRedis) -> bool:
         deadline = time.monotonic() + REDIS_PATIENCE
+        reason, told = f"no answer from {address_of(self._settings.redis.redis_url)} (SLUICE_REDIS_URL)", False
         while not self._stop.is_set():
             try:
                 await redis.ping()
                 return True
             except REDIS_FAULTS:
+                if not told:
+                    log.warning("worker.waiting", reason=reason)
+                told = True
                 if time.monotonic() > deadline:
-                    log.error("worker.not_started", reason="redis does not answer")  # noqa: TRY400 - one line
+                    log.error("worker.not_started", reason=reason)  # noqa: TRY400 - one line
                     return False
             await _within(self._stop, DATABASE_PAUSES[1])
         return False

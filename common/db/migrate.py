@@ -10,8 +10,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from common.db.database import WRITES, Database
+from common.errors import DatabaseUnavailable
+from common.names import address_of
 from common.settings import DatabaseSettings
 
 _LOCK_KEY = 0x736C75696365  # "sluice": one migration at a time on PostgreSQL; SQLite has its own write lock
@@ -36,6 +39,9 @@ async def migrate_async(url: str) -> str:
             if connection.dialect.name == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
             await connection.run_sync(_upgrade)
+    except (OSError, TimeoutError, OperationalError, InterfaceError) as error:
+        where = address_of(url)
+        raise DatabaseUnavailable(f"The database at {where} cannot be used: {_first_line(error)}") from error
     finally:
         await database.close()
     return head_revision()
@@ -54,6 +60,12 @@ def head_revision() -> str:
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None
     return head
+
+
+def _first_line(error: BaseException) -> str:
+    """What the driver says, without the statement and the links that SQLAlchemy adds."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return (str(cause) or type(cause).__name__).splitlines()[0]
 
 
 def _config() -> Config:
