@@ -5,6 +5,7 @@ SluiceError                        anything we raise on purpose
 ├── RequestError                   the client must change the request (4xx)
 │   ├── MalformedRequest           what came is not HTTP/1.1
 │   ├── HeaderTimeout              the request head was not complete in time
+│   ├── HeadersTooLarge            the request head or a trailer is too long
 │   ├── InvalidRequest             a field, header or parameter is malformed
 │   │   ├── InvalidFilename        the name is empty, too long, or holds separators or control characters
 │   │   ├── InvalidDigest          a digest is malformed, or none of its algorithms is known
@@ -74,9 +75,6 @@ class SettingsError(SluiceError):
     title = "The settings do not describe a runnable service"
 
 
-# --- the client must change the request ---------------------------------------------------------------------
-
-
 class RequestError(SluiceError):
     code = "request_error"
     status = 400
@@ -92,6 +90,12 @@ class HeaderTimeout(RequestError):
     code = "header_timeout"
     status = 408
     title = "The request head came too slowly"
+
+
+class HeadersTooLarge(RequestError):
+    code = "headers_too_large"
+    status = 431
+    title = "The request head is too large"
 
 
 class InvalidRequest(RequestError):
@@ -233,9 +237,6 @@ class JobNotRetryable(Conflict):
     title = "The job cannot be driven again"
 
 
-# --- not now ------------------------------------------------------------------------------------------------
-
-
 class Unavailable(SluiceError):
     code = "unavailable"
     status = 503
@@ -276,9 +277,6 @@ class Internal(SluiceError):
     code = "internal_error"
     status = 500
     title = "Internal error"
-
-
-# --- how a job ends without success -------------------------------------------------------------------------
 
 
 class JobError(SluiceError):

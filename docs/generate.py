@@ -41,6 +41,7 @@ ADVICE = {
     "settings": "Correct the variables that the lines name; the process has ended with status 1.",
     "request_error": "Correct the request; it could not be read.",
     "malformed_request": "Send well-formed HTTP/1.1, with either Content-Length or Transfer-Encoding.",
+    "headers_too_large": "Send fewer and shorter header fields, and a shorter address.",
     "header_timeout": "Send the whole request head at once; connect again.",
     "invalid_request": "Correct what `detail` names; where the body has a wrong shape, `errors` lists each field.",
     "invalid_filename": "Send the last part of the path only, without control characters, at most 255 bytes.",

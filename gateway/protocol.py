@@ -7,20 +7,46 @@ import json
 from http import HTTPStatus
 from typing import cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from common.errors import HeaderTimeout, MalformedRequest, SluiceError
+from common.errors import HeadersTooLarge, HeaderTimeout, MalformedRequest, SluiceError
 from common.ids import new_id
 from gateway.problems import MEDIA_TYPE, problem_document
 
+MAX_HEAD = 64 * 1024  # bytes of a request head, and of trailers; nginx takes 32 KiB, most clients send below 2
+MAX_FIELDS = 128  # header fields
+MAX_PIPELINED = 8  # requests waiting behind the one that is answered; nearly no client sends a second
+WRITE_SECONDS = 60.0  # a client that takes nothing of an answer for so long is cut
+
+
+class RefusedError(Exception):
+    """Raised inside a parser callback to stop the parser; `reason` is the answer."""
+
+    def __init__(self, reason: SluiceError) -> None:
+        super().__init__(reason.code)
+        self.reason = reason
+
 
 class SluiceProtocol(HttpToolsProtocol):
-    """httptools refuses a request with both Content-Length and Transfer-Encoding, which h11 does not."""
+    """httptools refuses a request with both Content-Length and Transfer-Encoding, which h11 does not.
+
+    Beyond uvicorn: bounds on the head and on pipelining, deadlines, no fields from trailers, and a request that offers
+    an upgrade is served as if it did not (RFC 9110 section 7.8), with its body.
+    """
 
     header_timeout = 30.0
     """Seconds from the connection, or from the first byte of a later request, to a complete request head."""
 
     _head_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _in_head = True
+    _head_bytes = 0
+    _told = False  # whether the parser told us anything of the present feed
+    _silent_bytes = 0  # fed since it last did: it is collecting one long thing
+    _body_follows = False  # after a head with an upgrade, which ends the request as the parser sees it
+    _replaying = False
+    _refusal: SluiceError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -28,21 +54,100 @@ class SluiceProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._stop_write_timer()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._told = False
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._answer(self._refusal or MalformedRequest("The request is not well-formed HTTP/1.1."))
+            return
+        self._silent_bytes = 0 if self._told else self._silent_bytes + len(data)
+        if self._silent_bytes > MAX_HEAD:
+            self._answer(_too_large())
+        elif not self._answering() and self._head_timer is None and self.timeout_keep_alive_task is None:
+            self._arm()  # something came that begins no request, as a stray CRLF
+
     def on_message_begin(self) -> None:
+        if self._replaying:
+            return
+        self._in_head, self._head_bytes, self._body_follows = True, 0, False
         super().on_message_begin()
         if self._head_timer is None:
             self._arm()
 
-    def on_headers_complete(self) -> None:
-        self._disarm()
-        super().on_headers_complete()
+    def on_url(self, url: bytes) -> None:
+        if not self._replaying:
+            self._count(len(url))
+            super().on_url(url)
 
-    def send_400_response(self, msg: str) -> None:
-        """What cannot be parsed is answered with a problem document too."""
-        del msg
-        self._answer(MalformedRequest("The request is not well-formed HTTP/1.1; the connection is closed."))
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._replaying:
+            return
+        self._count(len(name) + len(value))
+        if self._in_head:  # a trailer must not become a field of the request (RFC 9110 section 6.5.1)
+            if len(self.headers) >= MAX_FIELDS:
+                self._refuse(_too_large())
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._replaying:
+            return
+        self._disarm()
+        self._told, self._in_head, self._head_bytes = True, False, 0
+        self._body_follows = self.parser.should_upgrade() and bool(_framing(self.headers))
+        super().on_headers_complete()
+        if len(self.pipeline) > MAX_PIPELINED:
+            self._refuse(MalformedRequest("Too many requests were sent before the first was answered."))
+
+    def on_body(self, body: bytes) -> None:
+        self._told = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._told = True
+        if not self._body_follows:
+            super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_write_timer()
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """The parser takes what follows for another protocol: a new one goes on where the body begins."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        if self._body_follows:
+            self._body_follows, self._replaying = False, True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + _framing(self.headers) + b"\r\n")
+            self._replaying = False
+        if rest:
+            self.data_received(rest)
+
+    def _count(self, size: int) -> None:
+        self._told = True
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD:
+            self._refuse(_too_large())
+
+    def _refuse(self, reason: SluiceError) -> None:
+        self._refusal = reason
+        raise RefusedError(reason)
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def _arm(self) -> None:
         self._head_timer = self.loop.call_later(self.header_timeout, self._too_late)
@@ -78,6 +183,17 @@ class SluiceProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def _framing(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The header lines that say how long the body is; empty where there is none."""
+    names = (b"content-length", b"transfer-encoding")
+    lines = [name + b": " + value + b"\r\n" for name, value in headers if name in names and value != b"0"]
+    return b"".join(lines)
+
+
+def _too_large() -> HeadersTooLarge:
+    return HeadersTooLarge(f"A request head may have {MAX_HEAD} bytes in {MAX_FIELDS} fields, and so may its trailers.")
 
 
 def protocol_with(header_timeout: float) -> type[SluiceProtocol]:
