@@ -96,37 +96,42 @@ class SealedObject:
 
 @dataclass(frozen=True, slots=True)
 class SealWatch:
-    """How the caller follows a seal: `progress(bytes done)` is called from any thread; `stop` ends it early."""
+    """How the caller follows a seal: `progress(bytes done)` is called from any thread; `stop` ends it early.
+
+    `held()` says, from any thread and at once, whether the lease can still be the caller's; it is asked before anything
+    is changed.
+    """
 
     progress: Callable[[int], None]
     stop: threading.Event
+    held: Callable[[], bool] = lambda: True
 
 
-@dataclass(frozen=True, slots=True)
-class StoredUpload:
-    """Bytes of an upload as they were found. `dying`: an abort was cut off while it removed them."""
+class Identifies(Protocol):
+    """A storage that can be told from another one at the same address."""
 
-    key: UploadKey
-    dying: bool
+    async def identity(self) -> str | None:
+        """The id in its mark; None before the first start. Raises StorageUnavailable."""
+        ...
 
+    async def initialise(self, storage_id: str) -> str:
+        """Put up the mark where there is none; the id that stands afterwards."""
+        ...
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """A published file as it was found; `size` in bytes."""
-
-    key: ObjectKey
-    size: int
+    def expect(self, storage_id: str) -> None:
+        """From now on every verb raises StorageUnavailable where the mark is missing or another's."""
+        ...
 
 
 class Lists(Protocol):
     """A storage that can tell what it holds, in batches. What comes or goes meanwhile may be named or not."""
 
-    def uploads(self) -> AsyncIterator[list[StoredUpload]]: ...
+    def uploads(self) -> AsyncIterator[list[UploadKey]]:
+        """Uploads that have bytes here, also those that an abort left half removed: `abort` removes both."""
+        ...
 
-    def objects(self) -> AsyncIterator[list[StoredObject]]: ...
-
-    async def finish_abort(self, upload: UploadKey) -> None:
-        """Remove what a cut-off abort left, and nothing else: an upload of the same id that lives is not touched."""
+    def objects(self) -> AsyncIterator[list[ObjectKey]]:
+        """Sealed files, published or not yet."""
         ...
 
 
@@ -158,10 +163,10 @@ class Storage(Protocol):
     async def seal(self, upload: UploadKey, plan: SealPlan, watch: SealWatch) -> SealedObject:
         """Stop writers, verify, make durable, move into place. After a crash at any point it gives the same answer.
 
-        The caller holds the lease of the job, or did: late attempts run beside newer ones and keep nobody waiting, and
-        each round of an upload has a target of its own. Raises ChunksDamaged (their receipts are put away before it
-        returns, and chunks are taken again), FileDigestMismatch, FileNotFoundError (neither upload nor target is here),
-        LeaseLost (stopped by the watch, or overtaken), StorageUnavailable.
+        The caller holds the lease of the job, or did: an attempt that hangs keeps no newer one waiting. Until it says
+        ChunksDamaged no chunks are taken. Raises ChunksDamaged (their receipts are put away before it returns),
+        FileDigestMismatch, FileNotFoundError (neither upload nor target is here), LeaseLost (stopped by the watch, or
+        overtaken), StorageUnavailable.
         """
         ...
 
@@ -170,8 +175,9 @@ class Storage(Protocol):
         ...
 
     async def read(self, key: ObjectKey, start: int, length: int) -> AsyncIterator[bytes]:
-        """Open a file and return an iterator over `length` bytes from `start`. Raises FileNotFoundError at once.
+        """Open a file and return an iterator over `length` bytes from `start`.
 
+        Raises FileNotFoundError at once when the file, or any of these bytes, is not there.
         The bytes stay readable to the end even if the file is deleted meanwhile. Close the iterator when done.
         """
         ...

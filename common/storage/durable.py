@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import InsufficientStorage
+from common.telemetry import get_logger
+
+log = get_logger(__name__)
 
 IOV_MAX = 1024  # buffers that one pwritev takes on Linux
 FOLDER_MODE = 0o750
@@ -93,15 +96,24 @@ class Folders:
             return  # a mount point whose parent is not ours: then we did not make the root either
 
 
-def require_space(root: Path, needed: int, reserve: int) -> None:
-    """Raise InsufficientStorage unless `needed` bytes fit below `root` and `reserve` bytes stay free."""
-    state = os.statvfs(root)
-    free = max(0, state.f_bavail * state.f_frsize - reserve)
-    full = state.f_bavail * state.f_frsize < reserve
-    if full or free < needed:
+def has_space(root: Path, needed: int, reserve: int, promised: int = 0) -> bool:
+    """Whether `needed` bytes fit below `root` beside `promised` ones, and `reserve` bytes stay free."""
+    free = _free(root)
+    return free >= reserve and max(0, free - reserve - promised) >= needed
+
+
+def require_space(root: Path, needed: int, reserve: int, promised: int = 0) -> None:
+    """Raise InsufficientStorage unless there is space; see `has_space`."""
+    if not has_space(root, needed, reserve, promised):
+        # what there is is the operator's business: a caller learns what it needs
+        numbers = {"free_bytes": _free(root), "reserved_bytes": reserve, "promised_bytes": promised}
+        log.warning("storage.no_space", needed_bytes=needed, **numbers)
         raise InsufficientStorage(
-            f"{free} bytes can still be stored here, {needed} are needed. Remove files or wait until uploads expire, "
-            "then send again.",
-            free_bytes=free,
+            f"There is no room for {needed} bytes. Remove files or wait until uploads expire, then send again.",
             needed_bytes=needed,
         )
+
+
+def _free(root: Path) -> int:
+    state = os.statvfs(root)
+    return state.f_bavail * state.f_frsize

@@ -6,60 +6,70 @@ Names that are not ours (no id, no known folder) are passed over: nothing here m
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from common.storage.base import ObjectKey, StoredObject, StoredUpload, UploadKey
+from common.storage.base import ObjectKey, UploadKey
+from common.storage.durable import has_space, require_space
 from common.storage.layout import DYING, is_plain_id
 
 BLOCK = 512  # bytes; the unit of st_blocks whatever the file system's own is (stat(2))
-PROMISES_LIVE = 2.0  # seconds for which a sum over all open uploads is good enough
+PROMISES_LIVE = 2.0  # seconds for which a sum over all open uploads is good enough to say yes
 
 
 def tenants(root: Path) -> list[str]:
     """Tenants that have a folder."""
-    return sorted(entry.name for entry in _entries(root) if entry.is_dir() and is_plain_id(entry.name))
+    return sorted(entry.name for entry in _entries(root) if is_plain_id(entry.name) and entry.is_dir())
 
 
-def stored_uploads(root: Path, tenant: str) -> list[StoredUpload]:
-    """Upload folders of a tenant, also those that an abort left half removed."""
-    found = []
-    for entry in _entries(root / tenant / "uploads"):
-        name = entry.name.removeprefix(DYING)
-        if is_plain_id(name):
-            found.append(StoredUpload(UploadKey(tenant, name), dying=entry.name.startswith(DYING)))
-    return found
+def stored_uploads(root: Path, tenant: str) -> list[UploadKey]:
+    """Uploads of a tenant that have a folder, also one that an abort left half removed."""
+    names = {entry.name.removeprefix(DYING) for entry in _entries(root / tenant / "uploads")}
+    return [UploadKey(tenant, name) for name in sorted(names) if is_plain_id(name)]
 
 
-def stored_objects(root: Path, tenant: str) -> Iterator[list[StoredObject]]:
-    """Published files of a tenant, one fan-out folder after the other."""
+def stored_objects(root: Path, tenant: str) -> Iterator[list[ObjectKey]]:
+    """Sealed files of a tenant, one fan-out folder after the other. A file in the wrong folder is none of ours."""
     for folder in _entries(root / tenant / "files"):
-        names = [entry for entry in _entries(Path(folder.path)) if is_plain_id(entry.name)]
-        yield [StoredObject(ObjectKey(tenant, entry.name), entry.stat().st_size) for entry in names]
+        names = [entry.name for entry in _entries(Path(folder.path))]
+        yield [ObjectKey(tenant, name) for name in names if is_plain_id(name) and name[-2:] == folder.name]
 
 
 class Promises:
-    """Bytes that open uploads have declared and not brought yet: the holes in their sparse files.
+    """Room for what open uploads have declared and not brought yet: the holes in their sparse files.
 
-    A sum over all uploads of the volume, whoever made them; summed again when it is older than PROMISES_LIVE. What this
-    process promises meanwhile is added; what others promise in that moment is not known and `min_free_bytes` bears it.
+    A sum over all uploads of the volume, whoever made them. An old sum may say yes: what this process promises
+    meanwhile is added, what others promise in that moment is borne by `reserve` (bytes). Only a fresh sum says no, so
+    room that came back, and bytes that arrived, count at once.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, reserve: int) -> None:
         self._root = root
+        self._reserve = reserve
+        self._mutex = threading.Lock()
         self._sum = 0
-        self._good_until = 0.0
+        self._summed_at = float("-inf")
 
-    def bytes(self) -> int:
-        if time.monotonic() >= self._good_until:
+    @contextmanager
+    def room_for(self, size: int) -> Iterator[None]:
+        """Make an upload of `size` bytes in this block; one at a time. Raises InsufficientStorage."""
+        asked = time.monotonic()
+        with self._mutex:
+            self._refresh(asked - PROMISES_LIVE)
+            if not has_space(self._root, size, self._reserve, self._sum):
+                self._refresh(asked)
+                require_space(self._root, size, self._reserve, self._sum)
+            yield
+            self._sum += size
+
+    def _refresh(self, not_before: float) -> None:
+        """Sum up again unless the sum is from then or later. Of many refusals at once, one has paid for all."""
+        if self._summed_at < not_before:
+            self._summed_at = time.monotonic()
             self._sum = sum(self._holes())
-            self._good_until = time.monotonic() + PROMISES_LIVE
-        return self._sum
-
-    def add(self, size: int) -> None:
-        """This process has just begun an upload of `size` bytes."""
-        self._sum += size
 
     def _holes(self) -> Iterator[int]:
         for tenant in tenants(self._root):

@@ -4,7 +4,6 @@ ROOT/<tenant>/uploads/<upload_id>/data              the bytes, in place, sparse
 ROOT/<tenant>/uploads/<upload_id>/locks             carries the range locks of writers; empty; made last by `begin`
 ROOT/<tenant>/uploads/<upload_id>/receipts-*.log    one journal of each process that wrote (`records`)
 ROOT/<tenant>/uploads/<upload_id>/sealing           no chunks any more; empty (`sealmark`)
-ROOT/<tenant>/uploads/<upload_id>/ended-<file_id>   a seal to that file found damage; empty (`sealmark`)
 ROOT/<tenant>/uploads/.dying-<upload_id>            an aborted upload that is being removed
 ROOT/<tenant>/files/<last two of file_id>/<file_id> a published file
 """
@@ -38,9 +37,6 @@ class UploadPaths:
     @property
     def sealing(self) -> Path:
         return self.folder / "sealing"
-
-    def ended(self, file_id: str) -> Path:
-        return self.folder / f"ended-{_checked(file_id)}"
 
     @property
     def dying(self) -> Path:

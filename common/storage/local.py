@@ -13,11 +13,14 @@ free space is checked when an upload begins (against its size and what other ope
 each write (something must be left above `min_free_bytes`). A receipt takes 32 bytes. Putting damaged receipts away
 takes one more journal for a moment.
 
-Who keeps whom away. A writer has its byte range alone and shares the data file. A sealer has the data file alone for two
-moments: to put up the mark `sealing`, behind which it reads back, and to rename. So a sealer that is stopped or cut off
-keeps nobody from sealing; a writer that is keeps its own chunk until it goes on or is killed. After every wait for a
-lock the path is checked against the open file, so a late writer never touches a published or aborted upload. The
-kernel holds all locks: a killed process holds nothing.
+Which storage. The mark `.sluice-storage` in ROOT carries an id that the database knows (`identity`, `common.attach`).
+Without it a service that was attached once does nothing: the volume is not mounted, or is another one.
+
+Who keeps whom away. A writer has its byte range alone and shares the data file. A sealer has the data file alone for
+two moments: to put up the mark `sealing`, behind which it reads back, and to rename. So a sealer that is stopped or
+cut off keeps nobody from sealing; a writer that is keeps its own chunk until it goes on or is killed. After every wait
+for a lock the path is checked against the open file, so a late writer never touches a published or aborted upload.
+The kernel holds all locks: a killed process holds nothing.
 
 Durability. `chunk`: data, then receipt, are synced before a write returns. `finalize`: everything is synced at seal.
 `none`: nothing ever is. A failed sync is final for its write; the caller gets StorageUnavailable and sends again.
@@ -33,12 +36,13 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from common.errors import ChunkBusy, ChunkConflict, StorageUnavailable
 from common.settings import StorageSettings
@@ -51,11 +55,10 @@ from common.storage.base import (
     SealWatch,
     Segment,
     Source,
-    StoredObject,
-    StoredUpload,
     UploadKey,
 )
 from common.storage.durable import FOLDER_MODE, Folders, require_space, sync_folder
+from common.storage.identity import Identity
 from common.storage.inventory import Promises
 from common.storage.journal import FILE_MODE
 from common.storage.layout import Layout, UploadPaths
@@ -63,7 +66,7 @@ from common.storage.locks import RangeLocks
 from common.storage.reading import FileReader
 from common.storage.receipts import Ledger, Ledgers
 from common.storage.seal import Sealing
-from common.storage.threads import Threads, settled
+from common.storage.threads import Result, Threads, settled
 from common.storage.writing import Writing
 
 FIRST_PAUSE = 0.02  # seconds between tries for a range lock, doubled up to the longest
@@ -78,16 +81,17 @@ class LocalStorage:
         self._root = root.absolute()
         self._settings = settings
         self._layout = Layout(self._root)
+        self._identity = Identity(self._root)
         self._folders = Folders(self._root)
         self._ledgers = Ledgers()
-        self._promises = Promises(self._root)
+        self._promises = Promises(self._root, settings.min_free_bytes)
         self._ranges = RangeLocks()
         self._threads = Threads(settings.storage_threads, "storage")
         # Seals run for minutes; in threads of their own they do not keep short calls waiting.
         self._sealers = Threads(settings.storage_threads, "seal")
 
     async def begin(self, upload: UploadKey, size: int | None) -> None:
-        await self._threads.run(self._begin, self._layout.upload(upload), size or 0)
+        await self._here(self._begin, self._layout.upload(upload), size or 0)
 
     async def write(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
         paths = self._layout.upload(upload)
@@ -112,7 +116,7 @@ class LocalStorage:
             await self._threads.run(writing.close)
 
     async def receipts(self, upload: UploadKey) -> list[Receipt]:
-        return await self._threads.run(self._ledger(self._layout.upload(upload)).receipts)
+        return await self._here(self._ledger(self._layout.upload(upload)).receipts)
 
     async def seal(self, upload: UploadKey, plan: SealPlan, watch: SealWatch) -> SealedObject:
         paths = self._layout.upload(upload)
@@ -126,43 +130,58 @@ class LocalStorage:
             durability=self._settings.durability,
         )
         # Cancelled means that nobody waits for the answer: stop instead of reading on to the end.
-        return await settled(self._sealers.start(sealing.run), on_cancel=watch.stop.set)
+        return await settled(self._sealers.start(self._identified, sealing.run), on_cancel=watch.stop.set)
 
     async def abort(self, upload: UploadKey) -> None:
         paths = self._layout.upload(upload)
         self._ledgers.forget(paths.folder)
-        await self._threads.run(_remove, paths)
+        await self._here(_remove, paths, self._settings.durability != "none")
 
     async def read(self, key: ObjectKey, start: int, length: int) -> AsyncIterator[bytes]:
+        await self._here(_nothing)
         reader = FileReader(self._threads, self._layout.file(key), start, length)
         await reader.open()
         return reader
 
     async def delete(self, key: ObjectKey) -> None:
-        await self._threads.run(self._delete, self._layout.file(key))
+        await self._here(self._delete, self._layout.file(key))
 
-    async def uploads(self) -> AsyncIterator[list[StoredUpload]]:
-        for tenant in await self._threads.run(inventory.tenants, self._root):
-            yield await self._threads.run(inventory.stored_uploads, self._root, tenant)
+    async def uploads(self) -> AsyncIterator[list[UploadKey]]:
+        for tenant in await self._here(inventory.tenants, self._root):
+            yield await self._here(inventory.stored_uploads, self._root, tenant)
 
-    async def objects(self) -> AsyncIterator[list[StoredObject]]:
-        for tenant in await self._threads.run(inventory.tenants, self._root):
+    async def objects(self) -> AsyncIterator[list[ObjectKey]]:
+        for tenant in await self._here(inventory.tenants, self._root):
             batches = inventory.stored_objects(self._root, tenant)
-            while (batch := await self._threads.run(next, batches, None)) is not None:
+            while (batch := await self._here(next, batches, None)) is not None:
                 yield batch
 
-    async def finish_abort(self, upload: UploadKey) -> None:
-        await self._threads.run(_remove_folder, self._layout.upload(upload).dying)
-
     async def last_activity(self, upload: UploadKey) -> datetime | None:
-        return await self._threads.run(_newest, self._layout.upload(upload).folder)
+        return await self._here(_newest, self._layout.upload(upload).folder)
 
     async def check_writable(self) -> None:
-        await self._threads.run(self._check_writable)
+        await self._here(self._check_writable)
+
+    async def identity(self) -> str | None:
+        return await self._threads.run(self._identity.read)
+
+    async def initialise(self, storage_id: str) -> str:
+        return await self._threads.run(self._identity.initialise, storage_id)
+
+    def expect(self, storage_id: str) -> None:
+        self._identity.expect(storage_id)
 
     async def close(self) -> None:
         await self._threads.close()
         await self._sealers.close()
+
+    async def _here(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Call `function` in a thread, where the storage is the one that is expected."""
+        return await self._threads.run(self._identified, function, *args)
+
+    def _identified(self, function: Callable[..., Result], *args: Any) -> Result:
+        self._identity.check()
+        return function(*args)
 
     def _ledger(self, paths: UploadPaths) -> Ledger:
         return self._ledgers.of(paths.folder)
@@ -171,7 +190,7 @@ class LocalStorage:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.chunk_lock_wait
         pause = FIRST_PAUSE
-        while not await self._threads.run(writing.enter):
+        while not await self._here(writing.enter):
             left = deadline - loop.time()
             if left <= 0:
                 raise ChunkBusy("Another connection is sending this chunk. Wait for it, or send it again later.")
@@ -197,10 +216,9 @@ class LocalStorage:
         durable = self._settings.durability == "chunk"
         if not paths.locks.exists():
             self._folders.ensure(paths.folder.parent, durable=durable)
-            require_space(self._root, size + self._promises.bytes(), self._settings.min_free_bytes)
-            paths.folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-            _make_sparse(paths.data, size)
-            self._promises.add(size)
+            with self._promises.room_for(size):
+                paths.folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+                _make_sparse(paths.data, size)
             paths.locks.touch(mode=FILE_MODE)  # last: from here on beginning again changes nothing, also after seal
         if durable:
             sync_folder(paths.folder)
@@ -215,18 +233,23 @@ class LocalStorage:
             sync_folder(file.parent)
 
     def _check_writable(self) -> None:
-        probe = self._root / f".probe-{secrets.token_hex(8)}"
+        probe = self._root / ".probe"  # one name for all: what a killed process leaves is taken by the next
         try:
             self._folders.ensure(self._root, durable=False)
-            with probe.open("xb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with probe.open("wb") as file:
+                with suppress(BlockingIOError):  # another process probes: so there are locks
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.write(b"x")
-            probe.unlink()
+            probe.unlink(missing_ok=True)
         except FileNotFoundError as error:
             raise StorageUnavailable("The storage folder is not there.") from error
         finally:
             probe.unlink(missing_ok=True)
         require_space(self._root, 0, self._settings.min_free_bytes)
+
+
+def _nothing() -> None:
+    """For a check alone."""
 
 
 async def _compared(known: Receipt, source: Source) -> Receipt:
@@ -253,14 +276,18 @@ def _make_sparse(path: Path, size: int) -> None:
         os.close(descriptor)
 
 
-def _remove(paths: UploadPaths) -> None:
-    """Rename first: writers notice at once, and what a crash leaves is found by the next abort."""
+def _remove(paths: UploadPaths, durable: bool) -> None:
+    """Rename first: writers notice at once, and what a crash leaves is found by the next abort.
+
+    Whoever is told that nothing is left never comes again: so it must not come back after a power loss.
+    """
     _remove_folder(paths.dying)
-    try:
+    with suppress(FileNotFoundError):
         paths.folder.rename(paths.dying)
-    except FileNotFoundError:
-        return
-    _remove_folder(paths.dying)
+        _remove_folder(paths.dying)
+    if durable:
+        with suppress(FileNotFoundError):
+            sync_folder(paths.folder.parent)
 
 
 def _remove_folder(folder: Path) -> None:

@@ -56,6 +56,8 @@ class FileReader:
 
     def _open(self) -> None:
         self._descriptor = os.open(self._path, os.O_RDONLY)
+        if os.fstat(self._descriptor).st_size < self._end:
+            raise FileNotFoundError(self._path)  # a part of a file is no file
         os.posix_fadvise(self._descriptor, self._position, self._end - self._position, os.POSIX_FADV_SEQUENTIAL)
 
     def _read(self) -> bytes:

@@ -34,8 +34,6 @@ LOCK_PAUSE = 0.05  # seconds between tries
 LOOKS = 3  # data, then target, then data that was taken back from the target
 MOST_NAMED = 1000  # chunks and ranges that an error lists
 
-_OVERTAKEN = "Another attempt has ended this round."
-
 
 class Sealing:
     """One seal of one upload."""
@@ -78,7 +76,7 @@ class Sealing:
             self._have_alone(data)
             if not is_at(data, self._paths.data):
                 return None
-            with closing(SealMark(self._paths, self._plan.target.file_id)) as mark:
+            with closing(SealMark(self._paths)) as mark:
                 return self._seal(data, mark)
         finally:
             os.close(data)
@@ -88,8 +86,6 @@ class Sealing:
         tiling = tile(receipts, self._plan.size)
         if tiling.holes:
             raise self._damaged(mark, tiling.holes, receipts, keep=tiling.pieces)
-        if mark.round_is_over():
-            raise LeaseLost(_OVERTAKEN)
         if os.fstat(data).st_size > self._plan.size:
             os.ftruncate(data, self._plan.size)  # a stream of unknown length that was cut left more than it counts
         mark.put_up()
@@ -102,10 +98,8 @@ class Sealing:
         if not self._have_alone_again(data, mark):
             return None
         if bad:
-            good = [piece for piece in tiling.pieces if piece not in bad]
-            raise self._damaged(
-                mark, [(piece.offset, piece.offset + piece.length) for piece in bad], receipts, keep=good
-            )
+            spans = [(piece.offset, piece.offset + piece.length) for piece in bad]
+            raise self._damaged(mark, spans, receipts, keep=[piece for piece in tiling.pieces if piece not in bad])
         self._publish(data)
         return sealed
 
@@ -116,6 +110,12 @@ class Sealing:
                 raise LeaseLost("The verification was stopped.")
             if time.monotonic() > deadline:
                 raise StorageUnavailable("Chunks of this upload are still being written; it is sealed after them.")
+        self._check_held()
+
+    def _check_held(self) -> None:
+        """A process that hung may be late by hours: the upload can be open again, with other chunks."""
+        if not self._watch.held():
+            raise LeaseLost("The lease ran out before the file was sealed.")
 
     def _have_alone_again(self, data: int, mark: SealMark) -> bool:
         """False when the data was taken elsewhere. Raises LeaseLost when writers may have come in meanwhile."""
@@ -123,7 +123,7 @@ class Sealing:
         if not is_at(data, self._paths.data):
             return False
         if not mark.stands():
-            raise LeaseLost(_OVERTAKEN)
+            raise LeaseLost("Another attempt has found damage and taken chunks again.")
         return True
 
     def _examine(self, descriptor: int, pieces: Sequence[Receipt]) -> tuple[set[Receipt], SealedObject]:
@@ -191,6 +191,7 @@ class Sealing:
 
     def _take_back(self) -> None:
         """It went bad after it was verified, and no row names it yet: back to where chunks can be sent again."""
+        self._check_held()
         self._target.chmod(FILE_MODE)
         self._target.rename(self._paths.data)
 
@@ -200,7 +201,7 @@ class Sealing:
         """The error that names the chunks, after the receipts not in `keep` are put away and writers may come again."""
         if len(keep) < len(receipts):
             replace_journals(self._paths.folder, keep, durable=self._durable)
-        mark.end(durable=self._durable)
+        mark.take_down(durable=self._durable)
         chunks = chunks_in(spans, self._chunks)
         return ChunksDamaged(
             f"{len(chunks)} chunk(s) are not stored as they were received. Send them again, then finalize again.",

@@ -3,7 +3,7 @@
 A sealer that held the lock while it reads back for minutes would keep the next one out when its process is stopped.
 So the lock is held for moments only: to make the mark when all writers have gone, and to publish or to give up. In
 between the mark `sealing` says "no chunks any more". Several sealers may read behind one mark at once: the bytes
-stand still. A mark is left only with the upload, or ended when damage makes it an upload again.
+stand still. It goes with the upload, or when damage makes it an upload again.
 """
 
 from __future__ import annotations
@@ -18,16 +18,9 @@ from common.storage.layout import UploadPaths
 class SealMark:
     """The mark as one sealer sees it. Everything but `close` needs the data file held alone."""
 
-    def __init__(self, paths: UploadPaths, file_id: str) -> None:
-        """`file_id` names the round: each finalize seals to a target of its own."""
+    def __init__(self, paths: UploadPaths) -> None:
         self._paths = paths
-        self._ended = paths.ended(file_id)
         self._descriptor: int | None = None
-
-    def round_is_over(self) -> bool:
-        """Whether a seal to this target has put receipts away already. With all chunks there this is an old attempt:
-        they were sent again, and belong to a finalize that is still to come."""
-        return self._ended.exists()
 
     def put_up(self) -> None:
         """No writer comes in from now on. One that stands already serves as well."""
@@ -37,9 +30,8 @@ class SealMark:
         """Whether no writer came in since `put_up`: the mark is still the same file."""
         return self._descriptor is not None and is_at(self._descriptor, self._paths.sealing)
 
-    def end(self, *, durable: bool) -> None:
+    def take_down(self, *, durable: bool) -> None:
         """Writers may come again. The receipts that do not count have been put away before."""
-        self._ended.touch(mode=FILE_MODE)
         self._paths.sealing.unlink(missing_ok=True)
         if durable:
             sync_folder(self._paths.folder)  # a mark that came back would refuse the missing chunks for ever

@@ -34,12 +34,11 @@ async def test_beginning_again_changes_nothing(storage: Storage, upload: UploadK
     assert await storage.receipts(upload) == [receipt]
 
 
-async def test_beginning_without_room_for_the_size_is_refused_with_numbers(storage: Storage, upload: UploadKey) -> None:
+async def test_beginning_without_room_for_the_size_is_refused_with_the_number(storage: Storage, upload: UploadKey) -> None:
     needed = 1 << 60
     with pytest.raises(InsufficientStorage) as refused:
         await storage.begin(upload, needed)
-    assert refused.value.extras["needed_bytes"] == needed
-    assert 0 < refused.value.extras["free_bytes"] < needed
+    assert refused.value.extras == {"needed_bytes": needed}  # how much there is is not the caller's business
     with pytest.raises(FileNotFoundError):
         await storage.receipts(upload)
 

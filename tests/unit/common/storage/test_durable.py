@@ -1,10 +1,12 @@
 """Positioned writes that go on after short ones, and the room that must be left."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.errors import InsufficientStorage
 from common.storage.durable import Folders, require_space, write_at
@@ -44,9 +46,11 @@ def test_nothing_is_written_in_no_time(file: int) -> None:
 def test_the_reserve_is_kept_free(tmp_path: Path) -> None:
     state = os.statvfs(tmp_path)
     require_space(tmp_path, 1, 0)
-    with pytest.raises(InsufficientStorage) as refused:
-        require_space(tmp_path, 1, 2 * state.f_bavail * state.f_frsize)
-    assert refused.value.extras == {"free_bytes": 0, "needed_bytes": 1}
+    with capture_logs() as logged, pytest.raises(InsufficientStorage) as refused:
+        require_space(tmp_path, 7, 2 * state.f_bavail * state.f_frsize)
+    assert refused.value.extras == {"needed_bytes": 7}
+    assert re.findall("[0-9]+", refused.value.detail) == ["7"]  # what is free is for the log only
+    assert (logged[0]["event"], logged[0]["free_bytes"]) == ("storage.no_space", 0)
 
 
 def test_new_folders_are_synced_up_to_the_root_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -263,6 +263,19 @@ async def test_readiness_leaves_nothing_behind(opened: OpenLocal, root: Path) ->
     assert names_in(root) == []
 
 
+async def test_what_a_killed_readiness_check_left_is_removed_by_the_next(opened: OpenLocal, root: Path) -> None:
+    await opened().check_writable()
+    (root / ".probe").write_bytes(b"x")
+    await opened().check_writable()
+    assert names_in(root) == []
+
+
+async def test_readiness_of_many_at_once_is_one_answer(opened: OpenLocal, root: Path) -> None:
+    storages = [opened() for _ in range(4)]
+    await asyncio.gather(*(storage.check_writable() for storage in storages for _ in range(25)))
+    assert names_in(root) == []
+
+
 async def test_readiness_fails_when_the_disk_is_full(opened: OpenLocal) -> None:
     with pytest.raises(InsufficientStorage):
         await opened(min_free_bytes=1 << 60).check_writable()
