@@ -73,7 +73,7 @@ def _new(algorithm: str) -> _Hash:
             return Crc32c()
         case "crc64nvme":
             return Crc64()
-    raise InvalidDigest(f"Unknown digest algorithm {algorithm!r}; known: {', '.join(DIGEST_SIZES)}.")
+    raise InvalidDigest(f"Unknown digest algorithm {algorithm[:40]!r}; known: {', '.join(DIGEST_SIZES)}.")
 
 
 class StreamHasher:
@@ -119,7 +119,7 @@ def parse_hex(digests: Mapping[str, str]) -> Digests:
     for name, text in digests.items():
         size = DIGEST_SIZES.get(name)
         if size is None:
-            raise InvalidDigest(f"Unknown digest algorithm {name!r}; known: {', '.join(DIGEST_SIZES)}.")
+            raise InvalidDigest(f"Unknown digest algorithm {name[:40]!r}; known: {', '.join(DIGEST_SIZES)}.")
         try:
             value = bytes.fromhex(text)
         except ValueError:

@@ -20,6 +20,8 @@ SluiceError                        anything we raise on purpose
 │   ├── BodyTooLarge               the body is longer than this request may be
 │   ├── FileTooLarge               the declared size is over the limit
 │   ├── ExtensionNotAllowed        this service does not take files with this extension
+│   ├── CodingNotAllowed           the body is compressed or otherwise coded
+│   ├── PreconditionFailed         the file is not the one that If-Match or If-Unmodified-Since means
 │   ├── RangeNotSatisfiable        the asked byte range lies outside the file
 │   ├── NotFound                   no such route
 │   │   ├── UploadNotFound         no such upload of this tenant
@@ -35,6 +37,7 @@ SluiceError                        anything we raise on purpose
 ├── Unavailable                    not now; the same request may work later (503, Retry-After)
 │   ├── ChunkBusy                  another connection is writing this very chunk
 │   ├── DatabaseUnavailable        the database is away or too slow
+│   │   └── DatabaseFull           the disk of the database has no space left (507)
 │   └── StorageUnavailable         the storage failed to read or write
 ├── InsufficientStorage            no space left for the declared size or for these bytes (507)
 ├── FileCorrupt                    the stored bytes are not the published ones any more (500)
@@ -173,6 +176,18 @@ class ExtensionNotAllowed(RequestError):
     title = "Files with this extension are not taken"
 
 
+class CodingNotAllowed(RequestError):
+    code = "coding_not_allowed"
+    status = 415
+    title = "Bodies are taken as they are, without Content-Encoding"
+
+
+class PreconditionFailed(RequestError):
+    code = "precondition_failed"
+    status = 412
+    title = "The condition of the request does not hold"
+
+
 class RangeNotSatisfiable(RequestError):
     code = "range_not_satisfiable"
     status = 416
@@ -254,6 +269,12 @@ class ChunkBusy(Unavailable):
 class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
     title = "The database is not available"
+
+
+class DatabaseFull(DatabaseUnavailable):
+    code = "database_full"
+    status = 507
+    title = "The database has no space left"
 
 
 class StorageUnavailable(Unavailable):

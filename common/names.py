@@ -9,7 +9,11 @@ from urllib.parse import urlsplit
 from common.errors import ExtensionNotAllowed, InvalidFilename
 
 MAX_NAME_BYTES = 255  # what every common file system takes as one name; the client will want to save it under it
+# NFC makes one character of at most four, and takes time that grows with the square of a run of marks: longer names
+# cannot come out short enough, so they are refused before.
+_MAX_RAW_CHARACTERS = 4 * MAX_NAME_BYTES
 
+_TOO_LONG = f"The file name must be at most {MAX_NAME_BYTES} bytes of UTF-8."
 _SEPARATORS = frozenset("/\\")
 # Cc control, Cf format (bidirectional overrides make "exe.txt" of "txt.exe"), Cs surrogates, Zl and Zp line breaks
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -18,6 +22,8 @@ _JOINERS = frozenset("\u200c\u200d")  # format characters that emoji and several
 
 def clean_filename(name: str) -> str:
     """The name in NFC. Raises InvalidFilename with the reason."""
+    if len(name) > _MAX_RAW_CHARACTERS:
+        raise InvalidFilename(_TOO_LONG)
     name = unicodedata.normalize("NFC", name)
     if not name or name in {".", ".."} or name.isspace():
         raise InvalidFilename("The file name must not be empty, '.' or '..'.")
@@ -27,7 +33,7 @@ def clean_filename(name: str) -> str:
         if unicodedata.category(character) in _REFUSED_CATEGORIES and character not in _JOINERS:
             raise InvalidFilename(f"The file name must not contain the control character U+{ord(character):04X}.")
     if len(name.encode("utf-8")) > MAX_NAME_BYTES:
-        raise InvalidFilename(f"The file name must be at most {MAX_NAME_BYTES} bytes of UTF-8.")
+        raise InvalidFilename(_TOO_LONG)
     return name
 
 

@@ -7,6 +7,7 @@ is swapped by replacing this module.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,11 +15,14 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 from redis.exceptions import RedisError
 
+from common.redis import Rest
 from common.settings import RedisSettings
 from common.states import JobKind
 from common.telemetry import Metrics, get_logger
 
 log = get_logger(__name__)
+
+_KINDS = {kind.value.encode(): kind for kind in JobKind}
 
 TASK = "run_job"
 """The one ARQ function, by name: the kind of work stands in the job row."""
@@ -54,17 +58,25 @@ class Bell:
         self._redis = redis
         self._settings = settings
         self._metrics = metrics
+        self._rest = Rest(settings.redis_timeout)
 
     async def ring(self, ring: Ring) -> bool:
-        """Whether Redis took it within `redis_timeout` seconds."""
+        """Whether Redis took it within `redis_timeout` seconds. For as long after a Redis that hung it is not asked."""
+        if self._rest.now:
+            return self._failed(ring, "Rest")
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._settings.redis_timeout):
                 await self._enqueue(ring)
         except (RedisError, OSError, TimeoutError) as error:
-            self._metrics.bell_failed.labels(kind=ring.kind).inc()
-            log.warning("bell.failed", job_id=ring.job_id, kind=ring.kind, error=type(error).__name__)
-            return False
+            self._rest.failed(began)
+            return self._failed(ring, type(error).__name__)
         return True
+
+    def _failed(self, ring: Ring, error: str) -> bool:
+        self._metrics.bell_failed.labels(kind=ring.kind).inc()
+        log.warning("bell.failed", job_id=ring.job_id, kind=ring.kind, error=error)
+        return False
 
     async def hanging(self, rings: Sequence[Ring]) -> set[str] | None:
         """Ids of the jobs whose ring still waits for a worker to hear it; None when Redis is away.
@@ -114,8 +126,8 @@ class Bell:
                     await channel.subscribe(self._channel)
                     while True:
                         message = await channel.get_message(ignore_subscribe_messages=True, timeout=None)
-                        if message is not None:
-                            heard(JobKind(message["data"].decode()))
+                        if message is not None and (kind := _KINDS.get(message["data"])) is not None:
+                            heard(kind)  # a kind that we do not know belongs to workers of a later version
             except (RedisError, OSError) as error:
                 log.info("bell.not_listening", error=type(error).__name__)
                 await asyncio.sleep(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from arq.connections import ArqRedis
@@ -21,6 +22,28 @@ def to_json(value: Any) -> bytes:
 
 def from_json(raw: bytes) -> Any:
     return json.loads(raw)
+
+
+class Rest:
+    """Leaves a Redis that hangs alone for a moment, so that not everybody pays the whole budget one after the other.
+
+    A refusal that comes at once costs nothing and does not count.
+    """
+
+    def __init__(self, budget: float) -> None:
+        """`budget` in seconds: what one call may take, and how long the rest is."""
+        self._budget = budget
+        self._until = 0.0
+
+    @property
+    def now(self) -> bool:
+        return time.monotonic() < self._until
+
+    def failed(self, began: float) -> None:
+        """A call that began then, by `time.monotonic`, has failed."""
+        ended = time.monotonic()
+        if ended - began >= self._budget / 2:
+            self._until = ended + self._budget
 
 
 def open_redis(settings: RedisSettings, *, patient: bool = False) -> ArqRedis:

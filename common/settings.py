@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from redis.asyncio.connection import parse_url
 
 from common.chunking import GIB, MAX_CHUNKS, MIB
+from common.db.address import parse_database_url
 from common.errors import SettingsError
 from common.quantities import Names, Seconds, Size
 
@@ -47,7 +48,9 @@ class Group(BaseSettings):
 
 class DatabaseSettings(Group):
     database_url: str = Field(
-        "sqlite:///data/sluice.db", description="`sqlite:///path` or `postgresql://user:password@host/name`."
+        "sqlite:///data/sluice.db",
+        description="`sqlite:///path` or `postgresql://user:password@host:port/name`; the latter may have `?sslmode=` "
+        "(as libpq; `verify-*` trust the system's authorities) and `?host=/folder/of/the/socket`.",
     )
     database_pool_size: int = Field(5, ge=1, le=100, description="Connections that one process keeps.")
     database_timeout: Seconds = Field(
@@ -56,9 +59,8 @@ class DatabaseSettings(Group):
 
     @field_validator("database_url")
     @classmethod
-    def _known_scheme(cls, url: str) -> str:
-        if not url.startswith(("sqlite:///", "postgresql://")):
-            raise ValueError("must start with sqlite:/// or postgresql://")
+    def _usable(cls, url: str) -> str:
+        parse_database_url(url)
         return url
 
 
@@ -145,8 +147,13 @@ class HttpSettings(Group):
         description="Bytes that all bodies of one process may hold; above half of it writes shrink.",
     )
     max_wait: Seconds = Field(60, ge=0, le=600, description="Longest `wait` of a job poll.")
+    max_waiting_polls: int = Field(
+        4096, ge=0, description="Polls that one process holds at once; above it they are answered at once."
+    )
     drain_seconds: Seconds = Field(25, ge=0, description="After SIGTERM, requests in flight may take this long.")
-    max_requests: int = Field(4096, ge=1, description="Requests in flight of one process; above it 503.")
+    max_requests: int = Field(
+        4096, ge=1, description="Requests in flight of one process, held polls apart; above it 503."
+    )
 
 
 class WorkerSettings(Group):

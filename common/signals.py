@@ -6,11 +6,13 @@ A waiting poll wakes at once when the job's end is published, and within its own
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from common.redis import Rest
 from common.settings import RedisSettings
 from common.telemetry import get_logger
 
@@ -27,18 +29,19 @@ class Signals:
         self._redis = redis
         self._timeout = settings.redis_timeout
         self._prefix = settings.redis_queue_prefix
+        self._rest = Rest(settings.redis_timeout)
 
     async def ended(self, job_id: str) -> None:
         """Tell everybody who waits that the job has ended."""
-        await self._quietly(self._redis.publish(self._channel, job_id))
+        await self._quietly(lambda: self._redis.publish(self._channel, job_id))
 
     async def report(self, job_id: str, done: int) -> None:
         """Set the progress of a running job, in bytes."""
-        await self._quietly(self._redis.set(self._progress_key(job_id), done, ex=PROGRESS_TTL))
+        await self._quietly(lambda: self._redis.set(self._progress_key(job_id), done, ex=PROGRESS_TTL))
 
     async def progress(self, job_id: str) -> int | None:
         """Bytes done of a running job; None when nobody said or Redis is away."""
-        value = await self._quietly(self._redis.get(self._progress_key(job_id)))
+        value = await self._quietly(lambda: self._redis.get(self._progress_key(job_id)))
         return int(value) if isinstance(value, (bytes, str)) and value.isdigit() else None
 
     async def listen(self, heard: Callable[[str], None]) -> None:
@@ -54,7 +57,7 @@ class Signals:
                     while True:
                         message = await channel.get_message(ignore_subscribe_messages=True, timeout=LISTEN_SECONDS)
                         if message is not None:
-                            heard(message["data"].decode())
+                            heard(message["data"].decode("ascii", "replace"))
             except (RedisError, OSError) as error:
                 if not away:  # one line when it goes and one when it is back
                     log.warning("signals.disconnected", error=type(error).__name__)
@@ -68,9 +71,13 @@ class Signals:
     def _progress_key(self, job_id: str) -> str:
         return f"{self._prefix}:progress:{job_id}"
 
-    async def _quietly(self, command: object) -> object:
+    async def _quietly(self, command: Callable[[], Awaitable[object]]) -> object:
+        if self._rest.now:
+            return None
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout):
-                return await command  # type: ignore[misc]
+                return await command()
         except (RedisError, OSError, TimeoutError):
+            self._rest.failed(began)
             return None

@@ -32,7 +32,7 @@ class JobKind(StrEnum):
 
 class FileState(StrEnum):
     READY = "ready"
-    CORRUPT = "corrupt"  # the scrub found other bytes than were published; shown, never sent
+    CORRUPT = "corrupt"  # other bytes than were published, or none; shown, never sent, until the scrub finds them right
     DELETING = "deleting"
 
 

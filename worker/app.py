@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import uvloop
 from arq.connections import ArqRedis
 
+from common.attach import attach
 from common.db.database import Database
 from common.db.migrate import head_revision, is_current
-from common.errors import DatabaseUnavailable, SettingsError
+from common.errors import DatabaseUnavailable, SettingsError, SluiceError
 from common.names import address_of
 from common.queue import Bell
 from common.redis import open_redis
@@ -146,6 +147,11 @@ class WorkerProcess:
             metrics=self._metrics,
         )
         try:
+            try:
+                await attach(database, storage)
+            except SluiceError as error:
+                log.error("worker.not_started", reason=error.detail)  # noqa: TRY400 - one line for the operator
+                return 1
             if not await self._wait_for_redis(redis):
                 return 0 if self._stop.is_set() else 1
             return await self._work(context, redis)
@@ -176,7 +182,7 @@ class WorkerProcess:
         self._health.watch(
             {loop.kind: loop for loop in parts.loops},
             parts.leases,
-            {"database": context.database.ping, "redis": redis.ping},
+            {"database": context.database.ping, "redis": redis.ping, "storage": context.storage.check_writable},
         )
         parts.tasks = [
             asyncio.create_task(parts.leases.keep()),
@@ -219,7 +225,7 @@ class WorkerProcess:
         for task in [*parts.tasks, *parts.polling, *arq_tasks]:
             task.cancel()
         await _ended([*parts.tasks, *parts.polling, *arq_tasks], CLOSE_SECONDS)
-        log.info("worker.stopped", drained=drained.done() and not drained.cancelled())
+        log.info("worker.stopped", drained=drained.done() and not drained.cancelled() and drained.result())
 
 
 def assemble(context: WorkerContext, kinds: Sequence[JobKind], redis: ArqRedis, *, burst: bool = False) -> Parts:

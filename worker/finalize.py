@@ -35,17 +35,22 @@ class Finalize:
 
     async def run(self, job: Job, hold: Hold) -> None:
         upload = await self._load(job)
-        sealed = await self._seal(job, upload)
-        file, metadata = _file(upload, sealed), _metadata_job(job, sealed)
+        sealed = await self._seal(job, upload, hold)
+        metadata_id = new_id()
+
+        async def publish(repository: Repository) -> None:
+            # Rows are made anew for each try: after a commit that failed, the ones before pass for stored.
+            await _publish(repository, hold, _file(upload, sealed), _metadata_job(job, sealed, metadata_id))
+
         try:
-            await self._leases.settle(hold, lambda repository: _publish(repository, hold, file, metadata))
+            await self._leases.settle(hold, publish)
         except IntegrityError:
             # The file row is there already. The fence lets nobody publish twice, so this is the row of a former life.
             await self._leases.settle(hold, lambda repository: _adopt(repository, hold, job))
             return
         self._context.metrics.sealed_bytes.inc(sealed.size)
-        log.info("file.published", file_id=file.id, size=sealed.size, verified=sealed.verified)
-        await self._context.bell.ring(Ring(metadata.id, JobKind.METADATA, epoch=0))
+        log.info("file.published", file_id=sealed.key.file_id, size=sealed.size, verified=sealed.verified)
+        await self._context.bell.ring(Ring(metadata_id, JobKind.METADATA, epoch=0))
 
     async def on_failure(self, repository: Repository, job: Job, code: str) -> None:
         """Damage reopens the upload; a dead letter keeps it as it is, so that it can be driven again."""
@@ -70,7 +75,7 @@ class Finalize:
             raise UploadGone("The upload is not waiting for this job any more; create a new upload.")
         return upload
 
-    async def _seal(self, job: Job, upload: Upload) -> SealedObject:
+    async def _seal(self, job: Job, upload: Upload, hold: Hold) -> SealedObject:
         assert job.file_id is not None, "chosen at finalize, so that every attempt seals to the same place"
         assert upload.size is not None, "known at the latest at finalize"
         plan = SealPlan(
@@ -81,7 +86,7 @@ class Finalize:
             self._context.settings.storage.verify,
         )
         async with reported(self._context.signals, job.id) as progress:
-            watch = SealWatch(progress.set, threading.Event())
+            watch = SealWatch(progress.set, threading.Event(), lambda: self._leases.alive(hold))
             try:
                 return await self._context.storage.seal(UploadKey(job.tenant, upload.id), plan, watch)
             except FileNotFoundError as error:
@@ -131,9 +136,9 @@ def _file(upload: Upload, sealed: SealedObject) -> File:
     )
 
 
-def _metadata_job(job: Job, sealed: SealedObject) -> Job:
+def _metadata_job(job: Job, sealed: SealedObject, metadata_id: str) -> Job:
     return Job(
-        id=new_id(),
+        id=metadata_id,
         tenant=job.tenant,
         kind=JobKind.METADATA,
         state=JobState.QUEUED,

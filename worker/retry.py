@@ -14,6 +14,7 @@ from typing import Any
 from common.errors import (
     AttemptsExhausted,
     ChunksDamaged,
+    DatabaseFull,
     FileDigestMismatch,
     InsufficientStorage,
     Internal,
@@ -26,8 +27,9 @@ from common.errors import (
 
 BACKOFF_SECONDS = (1.0, 60.0)
 """First and longest wait after a fault that passes by itself."""
-SPACE_BACKOFF_SECONDS = (30.0, 300.0)
-"""The same for a full disk: somebody has to make room first."""
+SPACE_BACKOFF_SECONDS = (5.0, 15.0)
+"""The same for a full disk. Somebody has to make room first, however long that takes: it costs no attempt, and once
+there is room the job goes on within seconds."""
 
 FINAL: tuple[type[JobError], ...] = (ChunksDamaged, FileDigestMismatch, UploadGone)
 """Errors that the next attempt would meet again."""
@@ -35,11 +37,15 @@ FINAL: tuple[type[JobError], ...] = (ChunksDamaged, FileDigestMismatch, UploadGo
 
 @dataclass(frozen=True, slots=True)
 class RetryAfter:
-    """Another attempt in `seconds`; `code` and `detail` are shown on the job until then."""
+    """Another attempt in `seconds`; `code` and `detail` are shown on the job until then.
+
+    With `free` this attempt does not count.
+    """
 
     seconds: float
     code: str
     detail: str
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +62,12 @@ def decide(error: BaseException, attempt: int, max_attempts: int, random: Callab
     known = as_ours(error)
     if isinstance(known, FINAL):
         return FailWith(known.code, known.detail, dict(known.extras) or None)
+    if isinstance(known, (InsufficientStorage, DatabaseFull)):
+        return RetryAfter(backoff(attempt, SPACE_BACKOFF_SECONDS, random), known.code, known.detail, free=True)
     if attempt >= max_attempts:
         tried = f"All {attempt} attempts failed; the last with {known.code}: {known.detail}"
         return FailWith(AttemptsExhausted.code, tried)
-    bounds = SPACE_BACKOFF_SECONDS if isinstance(known, InsufficientStorage) else BACKOFF_SECONDS
-    return RetryAfter(backoff(attempt, bounds, random), known.code, known.detail)
+    return RetryAfter(backoff(attempt, BACKOFF_SECONDS, random), known.code, known.detail)
 
 
 def backoff(attempt: int, bounds: tuple[float, float], random: Callable[[], float]) -> float:

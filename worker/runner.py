@@ -27,6 +27,8 @@ log = get_logger(__name__)
 
 CLAIM_PATIENCE = 10.0  # seconds to go on trying to claim while the database is away; then the sweep rings again
 CLAIM_PAUSE = 0.5
+SUSPECT_LOSSES = 2  # lost workers that may be chance: a deploy and a crash
+SUSPECT_PAUSE = 1.0  # seconds until a suspect that found another one running is rung again
 
 
 class Handler(Protocol):
@@ -62,6 +64,7 @@ class Runner:
         self._random = random
         self._running: set[Hold] = set()
         self._stopping = False
+        self._suspect_runs = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -74,7 +77,7 @@ class Runner:
             try:
                 hold = await self._claim(job_id)
                 if hold is not None:
-                    await self._attempt(hold)
+                    await self._in_turn(hold)
             except Exception:
                 log.exception("job.wrapper_failed")
 
@@ -107,6 +110,27 @@ class Runner:
                     log.warning("job.not_claimed")
                     return None
             await asyncio.sleep(CLAIM_PAUSE)
+
+    async def _in_turn(self, hold: Hold) -> None:
+        """Suspects run one at a time, so that the one that kills its workers takes no other's attempts with it."""
+        if not is_suspect(hold.job):
+            await self._attempt(hold)
+        elif self._suspect_runs:
+            await self._put_off(hold)
+        else:
+            self._suspect_runs = True
+            try:
+                await self._attempt(hold)
+            finally:
+                self._suspect_runs = False
+
+    async def _put_off(self, hold: Hold) -> None:
+        try:
+            await self._requeue(hold, SUSPECT_PAUSE, None, give_back_attempt=True)
+        except LeaseLost:
+            log.info("job.fence_refused")
+        finally:
+            self._leases.release(hold)
 
     async def _attempt(self, hold: Hold) -> None:
         job, metrics = hold.job, self._context.metrics
@@ -179,7 +203,8 @@ class Runner:
         fate = decide(error, hold.job.attempts, settings.max_attempts, self._random)
         log.warning("job.error", code=fate.code, detail=fate.detail, exc_info=None if _is_named(error) else error)
         if isinstance(fate, RetryAfter):
-            await self._requeue(hold, fate.seconds, JobFailure(fate.code, fate.detail))
+            failure = JobFailure(fate.code, fate.detail)
+            await self._requeue(hold, fate.seconds, failure, give_back_attempt=fate.free)
             return "retried"
         await self._leases.settle(hold, lambda repository: self._fail(repository, hold, fate))
         await self._context.signals.ended(hold.job.id)
@@ -205,6 +230,12 @@ class Runner:
 def time_limit(job: Job, settings: WorkerSettings) -> float:
     """Seconds that one attempt may take."""
     return settings.job_timeout + job.size / settings.job_min_rate
+
+
+def is_suspect(job: Job) -> bool:
+    """Whether a job that was just claimed may kill its worker: so many attempts before, and the last one said nothing
+    of how it ended."""
+    return job.attempts > SUSPECT_LOSSES and job.error_code is None
 
 
 def _waited(job: Job, settings: WorkerSettings) -> float:

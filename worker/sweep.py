@@ -11,10 +11,10 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from common.db.models import Job, Upload
+from common.db.models import File, Job, Upload
 from common.errors import SluiceError
 from common.queue import Ring
-from common.states import JobKind, JobState
+from common.states import JobKind, JobState, UploadState
 from common.storage.base import ObjectKey, UploadKey
 from common.telemetry import get_logger
 from worker.context import WorkerContext
@@ -38,6 +38,8 @@ class Sweep:
         self._context = context
         self._database = context.database
         self._storage = context.storage
+        self._cleaned_to = ""  # where the next pass goes on: ids, in order
+        self._deleted_to = ""
         self._retention = context.settings.limits.retention
         self._steps: tuple[Step, ...] = (
             self.take_back_lost,
@@ -122,23 +124,40 @@ class Sweep:
     async def clean(self) -> None:
         """Whatever ended uploads still have in the storage."""
         async with self._database.reading() as repository:
-            left = await repository.uploads.uncleaned(AT_ONCE)
+            left = await repository.uploads.uncleaned(AT_ONCE, self._cleaned_to)
+        self._cleaned_to = left[-1].id if len(left) == AT_ONCE else ""
         for upload in left:
-            await self._storage.abort(UploadKey(upload.tenant, upload.id))
-            async with self._database.transaction() as repository:
-                await repository.uploads.mark_cleaned(upload.id)
-            self._context.metrics.swept.labels(reason="cleaned").inc()
+            await self._each("upload.not_cleaned", upload.id, self._clean(upload))
+
+    async def _clean(self, upload: Upload) -> None:
+        await self._storage.abort(UploadKey(upload.tenant, upload.id))
+        if upload.file_id is not None and upload.state != UploadState.COMPLETE:
+            await self._storage.delete(ObjectKey(upload.tenant, upload.file_id))  # sealed, never published
+        async with self._database.transaction() as repository:
+            await repository.uploads.mark_cleaned(upload.id)
+        self._context.metrics.swept.labels(reason="cleaned").inc()
 
     async def delete(self) -> None:
         """The bytes, then the rows, of deleted files."""
         async with self._database.reading() as repository:
-            files = await repository.files.deleting(AT_ONCE)
+            files = await repository.files.deleting(AT_ONCE, self._deleted_to)
+        self._deleted_to = files[-1].id if len(files) == AT_ONCE else ""
         for file in files:
-            await self._storage.delete(ObjectKey(file.tenant, file.id))
-            async with self._database.transaction() as repository:
-                await repository.files.remove(file.id)
-            self._context.metrics.swept.labels(reason="deleted").inc()
-            log.info("file.deleted", file_id=file.id)
+            await self._each("file.not_deleted", file.id, self._delete(file))
+
+    async def _delete(self, file: File) -> None:
+        await self._storage.delete(ObjectKey(file.tenant, file.id))
+        async with self._database.transaction() as repository:
+            await repository.files.remove(file.id)
+        self._context.metrics.swept.labels(reason="deleted").inc()
+        log.info("file.deleted", file_id=file.id)
+
+    async def _each(self, event: str, subject: str, work: Awaitable[None]) -> None:
+        """One that cannot be removed does not keep the others, nor hold a place among the first for ever."""
+        try:
+            await work
+        except SluiceError as error:
+            log.warning("sweep.item_failed", what=event, subject=subject, code=error.code, detail=error.detail)
 
     async def purge(self) -> None:
         """Rows past their retention. Dead letters first: their uploads are given up while the job is still there."""

@@ -11,19 +11,35 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, event, make_url, text
+import asyncpg  # type: ignore[import-untyped]
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from common.db.address import connection_address, parse_database_url
 from common.db.repository import Repository
 from common.db.sqlite import connect
 from common.db.turns import WriteTurn
-from common.errors import DatabaseUnavailable
+from common.errors import DatabaseFull, DatabaseUnavailable
 from common.settings import DatabaseSettings
 
 Turn = AbstractAsyncContextManager[None]
 WRITES = {"sluice_writes": True}
+GOODBYE = 0.2  # seconds; the request that gives up a connection waits for it
+GRACE = 0.1  # seconds; the drivers' own bounds come first, where they work
+BUSY_PART = 1 / 3  # of the patience with SQLite: our own writers take turns, so only a stranger can hold the lock
+# What passes by itself, by the classes of SQLSTATE (PostgreSQL, appendix A): connection, serialization and deadlock,
+# resources, lock, operator (restart, recovery); 25006 is a primary that has just become a replica.
+_PASSING_STATES = ("08", "40", "53", "55P03", "57", "25006")
+_FULL_STATE = "53100"
+
+
+class PromptConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg shows no types
+    """Does not wait long for the goodbye of a server that has not answered anything else in time."""
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        await super().close(timeout=min(GOODBYE, timeout or GOODBYE))
 
 
 class Database:
@@ -33,14 +49,15 @@ class Database:
         self._timeout = settings.database_timeout
         self.engine = _open_engine(settings, application_name)
         path = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
-        self._turn = WriteTurn(f"{path}-turn", settings.database_timeout) if path else None
+        patience = settings.database_timeout
+        self._turn = WriteTurn(f"{path}-turn", patience, (1 - BUSY_PART) * patience) if path else None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Repository]:
         """A unit of work that writes: committed at the end, rolled back on any error.
 
         Raises DatabaseUnavailable within about `database_timeout` seconds when the database is away, hangs or is
-        locked; IntegrityError of SQLAlchemy passes, its meaning is the caller's.
+        locked, DatabaseFull when its disk is; IntegrityError of SQLAlchemy passes, its meaning is the caller's.
         """
         async with self._session(WRITES, self._turn or nullcontext()) as session, session.begin():
             yield Repository(session)
@@ -55,21 +72,19 @@ class Database:
     async def _session(self, options: dict[str, Any], turn: Turn) -> AsyncIterator[AsyncSession]:
         engine = self.engine.execution_options(**options)
         try:
-            # the drivers' own bounds come first, where they work
             async with (
                 turn,
-                asyncio.timeout(self._timeout + 0.3),
+                asyncio.timeout(self._timeout + GRACE),
                 AsyncSession(engine, expire_on_commit=False) as session,
             ):
                 yield session
         except IntegrityError:
             raise
         except (DBAPIError, PoolTimeoutError, TimeoutError, OSError) as error:
-            if isinstance(error, DBAPIError) and _lacks_tables(error):
-                raise DatabaseUnavailable("The database has no tables of ours yet; run `sluice migrate`.") from error
-            if isinstance(error, DBAPIError) and not _is_transient(error):
+            ours = _as_ours(error)
+            if ours is None:
                 raise
-            raise DatabaseUnavailable("The database does not answer; send the request again later.") from error
+            raise ours from error
 
     async def ping(self) -> None:
         """Raises DatabaseUnavailable when a trivial query cannot be answered."""
@@ -82,21 +97,14 @@ class Database:
             self._turn.close()
 
 
-def async_url(url: str) -> URL:
-    """The URL with the async driver that we use; a SQLite path gets its folder."""
-    parsed = make_url(url)
-    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}[parsed.get_backend_name()]
-    return parsed.set(drivername=driver)
-
-
 def _open_engine(settings: DatabaseSettings, application_name: str) -> AsyncEngine:
-    url = async_url(settings.database_url)
+    url, options = connection_address(parse_database_url(settings.database_url))
     pool = {"pool_size": settings.database_pool_size, "max_overflow": 0, "pool_timeout": settings.database_timeout}
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_async_engine(
-            url, connect_args={"timeout": settings.database_timeout, "async_creator_fn": connect}, **pool
+            url, connect_args={"timeout": BUSY_PART * settings.database_timeout, "async_creator_fn": connect}, **pool
         )
         _configure_sqlite(engine)
         return engine
@@ -104,9 +112,16 @@ def _open_engine(settings: DatabaseSettings, application_name: str) -> AsyncEngi
         url,
         pool_pre_ping=True,
         connect_args={
+            **options,
+            "connection_class": PromptConnection,
             "timeout": settings.database_timeout,
             "command_timeout": settings.database_timeout,
-            "server_settings": {"application_name": application_name, "jit": "off"},
+            "server_settings": {
+                "application_name": application_name,
+                "jit": "off",
+                # a process that hangs inside a transaction would keep its row locks: no unit of work lasts this long
+                "idle_in_transaction_session_timeout": f"{round(1000 * (settings.database_timeout + 1))}ms",
+            },
         },
         **pool,
     )
@@ -131,13 +146,36 @@ def _configure_sqlite(engine: AsyncEngine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def _as_ours(error: Exception) -> DatabaseUnavailable | None:
+    """What the caller is told; None for an error that would come again."""
+    if isinstance(error, DBAPIError):
+        if _is_full(error):
+            return DatabaseFull("The disk of the database is full. Free some space, then send the request again.")
+        if _lacks_tables(error):
+            return DatabaseUnavailable("The database has no tables of ours yet; run `sluice migrate`.")
+        if not _is_transient(error):
+            return None
+    return DatabaseUnavailable("The database does not answer; send the request again later.")
+
+
 def _is_transient(error: DBAPIError) -> bool:
     """Whether the same statement may work later: lost or refused connections, locks, timeouts."""
     if error.connection_invalidated or isinstance(error.orig, (OSError, TimeoutError)):
         return True
+    if _state(error).startswith(_PASSING_STATES):
+        return True
     words = str(error.orig).lower()
     signs = ("locked", "busy", "unable to open", "disk i/o", "timeout", "connection", "shutting down", "starting up")
     return any(sign in words for sign in signs)
+
+
+def _is_full(error: DBAPIError) -> bool:
+    return _state(error) == _FULL_STATE or "database or disk is full" in str(error.orig)
+
+
+def _state(error: DBAPIError) -> str:
+    """SQLSTATE where the driver gives one."""
+    return getattr(error.orig, "sqlstate", None) or ""
 
 
 def _lacks_tables(error: DBAPIError) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, insert, select, update
 
 from common.db.clock import db_now
 from common.db.models import File, FileTag
@@ -86,37 +86,47 @@ class Files(Statements):
 
     # --- for the worker and the sweep: all tenants ----------------------------------------------------------
 
-    async def deleting(self, limit: int) -> Sequence[File]:
-        query = select(File).where(File.state == FileState.DELETING).limit(limit)
-        return (await self._session.scalars(query)).all()
+    async def deleting(self, limit: int, after: str = "") -> Sequence[File]:
+        """Files whose bytes are to be removed, by id after `after`."""
+        query = select(File).where(File.state == FileState.DELETING, File.id > after)
+        return (await self._session.scalars(query.order_by(File.id).limit(limit))).all()
 
     async def start_scrub(self, period: float) -> File | None:
-        """The ready file that was not looked at for the longest time, if that is more than `period` seconds.
+        """A file that was not looked at for more than `period` seconds, of those the one that waits longest.
 
         It counts as looked at from now on, so that no other worker takes it too; a scrub that is cut off comes again
         after another period.
         """
-        due = (
-            select(File.id)
-            .where(File.state == FileState.READY, or_(File.scrubbed_at.is_(None), File.scrubbed_at <= db_now(-period)))
-            .order_by(File.scrubbed_at)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        statement = update(File).where(File.id.in_(due), File.state == FileState.READY)
-        rows = await self._returned(statement.values(scrubbed_at=db_now()).returning(File))
-        return rows[0] if rows else None
+        # apart, so that each is the front of one index range; NULL: published by the version before
+        for state in (FileState.READY, FileState.CORRUPT):
+            for waits in (File.scrubbed_at <= db_now(-period), File.scrubbed_at.is_(None)):
+                due = select(File.id).where(File.state == state, waits).order_by(File.scrubbed_at).limit(1)
+                # compared with =, not IN: PostgreSQL runs such a subquery once for each row and takes more than one
+                one = due.with_for_update(skip_locked=True).scalar_subquery()
+                statement = update(File).where(File.id == one, File.state == state)
+                rows = await self._returned(statement.values(scrubbed_at=db_now()).returning(File))
+                if rows:
+                    file: File = rows[0]
+                    return file
+        return None
 
     async def mark_corrupt(self, file_id: str) -> bool:
         """ready -> corrupt: its bytes are not what was published."""
-        statement = update(File).where(File.id == file_id, File.state == FileState.READY)
-        return await self._changed(statement.values(state=FileState.CORRUPT)) == 1
+        return await self._mark(file_id, FileState.READY, FileState.CORRUPT)
+
+    async def mark_sound(self, file_id: str) -> bool:
+        """corrupt -> ready: its bytes were put back, from a backup or by mounting the right volume."""
+        return await self._mark(file_id, FileState.CORRUPT, FileState.READY)
+
+    async def _mark(self, file_id: str, before: FileState, after: FileState) -> bool:
+        statement = update(File).where(File.id == file_id, File.state == before)
+        return await self._changed(statement.values(state=after)) == 1
 
     async def known(self, file_ids: Iterable[str]) -> set[str]:
         """Which of these ids have a row, in whatever state."""
         return set(await self._session.scalars(select(File.id).where(File.id.in_(list(file_ids)))))
 
-    async def ids_after(self, last: str, limit: int) -> Sequence[File]:
+    async def ready_after(self, last: str, limit: int) -> Sequence[File]:
         """Ready files of all tenants in the order of their ids, after `last`: to walk through all."""
         query = select(File).where(File.state == FileState.READY, File.id > last).order_by(File.id).limit(limit)
         return (await self._session.scalars(query)).all()

@@ -77,7 +77,7 @@ class Jobs(Statements):
         return found
 
     async def page(
-        self, tenant: str, *, state: JobState | None, kind: JobKind | None, cursor: str | None, limit: int
+        self, tenant: str, cursor: str | None, limit: int, *, state: JobState | None, kind: JobKind | None
     ) -> Page[Job]:
         query = select(Job).where(Job.tenant == tenant)
         if state is not None:
@@ -106,6 +106,7 @@ class Jobs(Statements):
                 next_attempt_at=db_now(),
                 rung_at=db_now(),
                 finished_at=None,
+                **_NO_ERROR,
             )
             .returning(Job)
         )
@@ -231,6 +232,7 @@ class Jobs(Statements):
                 next_attempt_at=db_now(),
                 rung_at=db_now(),
                 **_LET_GO,
+                **_NO_ERROR,  # of an attempt before: the one that was lost said nothing
             )
         )
         return [*dead, *await self._returned(requeued.returning(Job))]
@@ -249,6 +251,11 @@ class Jobs(Statements):
         """The bells of these waiting jobs were seen in the queue: look at them again later, not next time."""
         statement = update(Job).where(Job.id.in_(list(job_ids)), Job.state == JobState.QUEUED)
         await self._changed(statement.values(rung_at=db_now()))
+
+    async def remove_round(self, upload_id: str, kind: JobKind, round_number: int) -> None:
+        """Make place for another job of this kind and round."""
+        same = (Job.upload_id == upload_id, Job.kind == kind, Job.round == round_number)
+        await self._changed(delete(Job).where(*same))
 
     async def purge(self, retention: float, limit: int) -> int:
         """Remove rows of jobs that ended more than `retention` seconds ago."""

@@ -126,6 +126,15 @@ class File(Base):
     scrubbed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when its bytes were last known to be right
 
 
+class StorageIdentity(Base):
+    """The storage that holds the bytes of this database; the same id stands in a mark in the storage itself."""
+
+    __tablename__ = "storage_identity"
+
+    name: Mapped[str] = mapped_column(State, primary_key=True)
+    storage_id: Mapped[str] = mapped_column(Id)
+
+
 class FileTag(Base):
     """One tag of one file, for listing by tag. `files.tags` is what is shown; both change in one transaction."""
 

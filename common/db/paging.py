@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
@@ -14,7 +15,19 @@ from sqlalchemy.orm import InstrumentedAttribute
 from common.errors import InvalidRequest
 from common.ids import is_id
 
-Row = TypeVar("Row")
+STEP = 100  # rows of one statement: what a process holds beyond the bytes of a page
+
+
+class Positioned(Protocol):
+    """What a page may be made of."""
+
+    created_at: Any
+    id: Any
+
+
+Row = TypeVar("Row", bound=Positioned)
+Fetch = Callable[[str | None, int], Awaitable["Page[Row]"]]
+"""(cursor, limit) -> the next rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +75,22 @@ def newest_first(
     if cursor is not None:
         query = query.where(tuple_(created_at, row_id) < (cursor.created_at, cursor.id))
     return query.order_by(created_at.desc(), row_id.desc()).limit(limit + 1)
+
+
+async def bounded(
+    fetch: Fetch[Row], cursor: str | None, limit: int, weigh: Callable[[Row], int], most: int
+) -> Page[Row]:
+    """A page of at most `limit` rows that ends with the row that brings it to `most` bytes, as `weigh` counts them."""
+    rows: list[Row] = []
+    weight = 0
+    while True:
+        page = await fetch(cursor, min(STEP, limit - len(rows)))
+        for row in page.items:
+            rows.append(row)
+            weight += weigh(row)
+            if weight >= most:
+                last = row is page.items[-1] and page.next_cursor is None
+                return Page(rows, None if last else Cursor(row.created_at, row.id).encode())
+        cursor = page.next_cursor
+        if cursor is None or len(rows) >= limit:
+            return Page(rows, cursor)

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.files import Files
 from common.db.jobs import Jobs
+from common.db.storages import Storages
 from common.db.uploads import Uploads
 
 
@@ -17,3 +18,4 @@ class Repository:
         self.uploads = Uploads(session)
         self.jobs = Jobs(session)
         self.files = Files(session)
+        self.storages = Storages(session)

@@ -19,14 +19,16 @@ RETRY_SECONDS = 0.001
 class WriteTurn:
     """An async context manager around a write transaction. The lock dies with its process; the file stays."""
 
-    def __init__(self, path: str, patience: float) -> None:
+    def __init__(self, path: str, patience: float, lock_patience: float | None = None) -> None:
         """`path` is the lock file, made when it is first needed; `patience` is in seconds.
 
         A long line that moves is waited for; in one that has not moved for `patience` seconds everybody gives up, so
-        that a database that hangs does not pile up requests.
+        that a database that hangs does not pile up requests. The first of the line waits for other processes for
+        `lock_patience` seconds (None: the same): it still has the database's own wait before it.
         """
         self._path = path
         self._patience = patience
+        self._lock_patience = patience if lock_patience is None else lock_patience
         self._line = asyncio.Lock()
         self._moved_at = 0.0  # when a turn last ended well
         self._descriptor: int | None = None
@@ -84,7 +86,7 @@ class WriteTurn:
             raise TimeoutError("nobody before us could write")  # our own try would only make it later
         # no event to wait for: the lock is another process's
         while not _locked(self._descriptor):
-            if time.monotonic() - began > self._patience:
+            if time.monotonic() - began > self._lock_patience:
                 raise TimeoutError("another process does not give up its turn")
             await asyncio.sleep(RETRY_SECONDS)
 

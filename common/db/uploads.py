@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, select, update
 
 from common.db.clock import db_now
 from common.db.models import Job, Upload
@@ -45,6 +45,12 @@ class Uploads(Statements):
         )
         return await self._changed(statement) == 1
 
+    async def remove_open(self, tenant: str, upload_id: str) -> None:
+        """Remove the row of an upload that could not begin."""
+        await self._changed(
+            delete(Upload).where(Upload.tenant == tenant, Upload.id == upload_id, Upload.state == UploadState.OPEN)
+        )
+
     async def reopen(self, tenant: str, upload_id: str, ttl: float) -> bool:
         """finalizing -> open after damage: the next finalize makes a new job, and the client gets its time again."""
         return await self.move(
@@ -77,10 +83,10 @@ class Uploads(Statements):
         statement = update(Upload).where(Upload.id == upload_id, Upload.state == UploadState.OPEN)
         await self._changed(statement.values(expires_at=expires_at))
 
-    async def uncleaned(self, limit: int) -> Sequence[Upload]:
-        """Ended uploads that may still have something in the storage."""
-        query = select(Upload).where(Upload.cleaned.is_(False), Upload.state.in_(_ENDED)).limit(limit)
-        return (await self._session.scalars(query)).all()
+    async def uncleaned(self, limit: int, after: str = "") -> Sequence[Upload]:
+        """Ended uploads that may still have something in the storage, by id after `after`."""
+        query = select(Upload).where(Upload.cleaned.is_(False), Upload.state.in_(_ENDED), Upload.id > after)
+        return (await self._session.scalars(query.order_by(Upload.id).limit(limit))).all()
 
     async def mark_cleaned(self, upload_id: str) -> None:
         await self._changed(update(Upload).where(Upload.id == upload_id).values(cleaned=True))
@@ -108,22 +114,34 @@ class Uploads(Statements):
 
     # --- for fsck: all tenants ------------------------------------------------------------------------------
 
-    async def living(self, upload_ids: Iterable[str]) -> set[str]:
-        """Which of these uploads may have bytes: open, or being made into a file."""
-        living = [str(UploadState.OPEN), str(UploadState.FINALIZING)]
-        query = select(Upload.id).where(Upload.id.in_(list(upload_ids)), Upload.state.in_(living))
+    async def with_bytes(self, upload_ids: Iterable[str]) -> set[str]:
+        """Which of these uploads may have bytes: they live, or the sweep still cleans up after them."""
+        query = select(Upload.id).where(Upload.id.in_(list(upload_ids)), Upload.cleaned.is_(False))
         return set(await self._session.scalars(query))
 
-    async def sealing(self, file_ids: Iterable[str]) -> set[str]:
-        """Which of these file ids belong to an upload that is being finalized: sealed, not published yet."""
-        query = select(Upload.file_id).where(Upload.file_id.in_(list(file_ids)), Upload.state == UploadState.FINALIZING)
+    async def sealing_to(self, file_ids: Iterable[str]) -> set[str]:
+        """Which of these file ids belong to an upload that may have bytes: sealed, and published or cleaned up next."""
+        query = select(Upload.file_id).where(Upload.file_id.in_(list(file_ids)), Upload.cleaned.is_(False))
         return {file_id for file_id in await self._session.scalars(query) if file_id is not None}
 
-    async def without_job(self, limit: int) -> Sequence[Upload]:
-        """Uploads that are being finalized by nobody: their job is gone, or has ended other than as a dead letter."""
-        serving = exists().where(
-            Job.id == Upload.job_id,
-            Job.state.in_([str(JobState.QUEUED), str(JobState.RUNNING), str(JobState.FAILED)]),
-        )
-        query = select(Upload).where(Upload.state == UploadState.FINALIZING, ~serving).limit(limit)
+    async def without_job(self, last: str, limit: int) -> Sequence[Upload]:
+        """Uploads that are being finalized by no job that waits, runs or is a dead letter; by id, after `last`."""
+        query = select(Upload).where(_lacks_job(), Upload.id > last).order_by(Upload.id).limit(limit)
         return (await self._session.scalars(query)).all()
+
+    async def lacks_job(self, upload_id: str) -> bool:
+        """The same of one upload."""
+        return await self._session.scalar(select(Upload.id).where(_lacks_job(), Upload.id == upload_id)) is not None
+
+    async def hand_over(self, upload: Upload, job_id: str) -> bool:
+        """Let another job end an upload that is being finalized; False when it moved on meanwhile."""
+        statement = update(Upload).where(
+            Upload.id == upload.id, Upload.state == UploadState.FINALIZING, Upload.job_id == upload.job_id
+        )
+        return await self._changed(statement.values(job_id=job_id)) == 1
+
+
+def _lacks_job() -> ColumnElement[bool]:
+    serving = [str(JobState.QUEUED), str(JobState.RUNNING), str(JobState.FAILED)]
+    served = exists().where(Job.id == Upload.job_id, Job.state.in_(serving))
+    return and_(Upload.state == UploadState.FINALIZING, ~served)

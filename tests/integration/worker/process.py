@@ -49,7 +49,7 @@ async def worker_process(
     environment: Mapping[str, str], folder: Path, *, ready: bool = True, wrapper: str = ""
 ) -> AsyncIterator[WorkerProcess]:
     """Run a worker; it is killed at the end if it still lives. `wrapper`: code that runs before `worker.__main__`."""
-    folder.mkdir(exist_ok=True)  # noqa: ASYNC240
+    folder.mkdir(exist_ok=True)
     log = folder / "worker.log"
     program = ["-c", f"{wrapper}\nimport runpy; runpy.run_module('worker', run_name='__main__')"]
     env = {**os.environ, **environment, "SLUICE_HEALTH_PORT_FILE": str(folder / "port")}

@@ -106,3 +106,17 @@ async def stop(tasks: list[asyncio.Task[None]]) -> None:
 
 async def _subscribed(rig: Rig) -> bool:
     return bool(await rig.redis.pubsub_numsub("sluice:rung") == [(b"sluice:rung", 1)])
+
+
+async def test_a_ring_of_a_kind_of_the_future_is_passed_over(rig: Rig) -> None:
+    heard: asyncio.Queue[JobKind] = asyncio.Queue()
+    listening = asyncio.create_task(rig.context.bell.listen(heard.put_nowait))
+    await until(lambda: _subscribed(rig))
+
+    for word in (b"scan", b"\xff\xfe", b"finalize"):
+        await rig.redis.publish("sluice:rung", word)
+
+    assert await asyncio.wait_for(heard.get(), 5) == JobKind.FINALIZE
+    assert heard.empty()
+    listening.cancel()
+    await asyncio.wait([listening])

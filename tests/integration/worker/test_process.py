@@ -76,7 +76,7 @@ async def has_state(rig: Rig, job_id: str, state: JobState) -> bool:
 
 
 async def exists(path: Path) -> bool:
-    return path.exists()  # noqa: ASYNC240
+    return path.exists()
 
 
 async def test_a_worker_takes_an_upload_all_the_way(rig: Rig, environment: dict[str, str], tmp_path: Path) -> None:

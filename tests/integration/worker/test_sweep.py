@@ -161,6 +161,24 @@ async def test_an_upload_that_is_being_finalized_does_not_expire(rig: Rig) -> No
     assert (await rig.get_upload(upload.id)).state == UploadState.FINALIZING
 
 
+async def test_an_upload_that_cannot_be_removed_does_not_keep_the_others(rig: Rig) -> None:
+    uploads = [await rig.upload(CONTENT) for _ in range(3)]
+    for upload in uploads:
+        async with rig.database.transaction() as repository:
+            await repository.uploads.move(TENANT, upload.id, UploadState.OPEN, UploadState.ABORTED)
+    stuck = uploads_folder(rig) / uploads[0].id / "foreign"
+    stuck.mkdir()
+
+    await rig.parts.sweep.clean()
+    cleaned = [(await rig.get_upload(upload.id)).cleaned for upload in uploads]
+    for foreign in uploads_folder(rig).glob("*/foreign"):
+        foreign.rmdir()
+    await rig.parts.sweep.clean()
+
+    assert cleaned == [False, True, True]
+    assert (await rig.get_upload(uploads[0].id)).cleaned
+
+
 async def test_the_bytes_of_an_aborted_upload_are_removed(rig: Rig) -> None:
     upload = await rig.upload(CONTENT)
     async with rig.database.transaction() as repository:
@@ -236,10 +254,13 @@ async def test_a_step_that_fails_does_not_keep_the_others(rig: Rig, monkeypatch:
     assert (await rig.job(job.id)).state == JobState.QUEUED
 
 
+def uploads_folder(rig: Rig) -> Path:
+    return Path(rig.settings.storage.storage_url.removeprefix("file://")) / TENANT / "uploads"
+
+
 def age_bytes(rig: Rig, upload: Upload) -> None:
     """Make the stored bytes old: the clock of a file system cannot be turned, its times can."""
     long_ago = (datetime.now(UTC) - timedelta(days=2)).timestamp()
-    root = Path(rig.settings.storage.storage_url.removeprefix("file://"))
-    folder = root / TENANT / "uploads" / upload.id
+    folder = uploads_folder(rig) / upload.id
     for path in [*folder.iterdir(), folder]:
         os.utime(path, (long_ago, long_ago))
