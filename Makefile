@@ -5,6 +5,8 @@
 PYTHON ?=
 # More arguments for the command behind a target: make test ARGS="-k torn"; make up ARGS="--port 9000".
 ARGS ?=
+# How long `make chaos` goes on.
+MINUTES ?= 30
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -40,7 +42,7 @@ demo: $(RUNTIME)  ## the main job on real input, in a temporary folder; exit 0 o
 	@$(BIN)/python -m cli.demo $(ARGS)
 
 .PHONY: up
-up: $(RUNTIME)  ## the embedded stack in the foreground until Ctrl-C, data under ./data
+up: $(RUNTIME)  ## the embedded stack in the foreground until Ctrl-C, data under ./data; ARGS="--port 9000"
 	@$(BIN)/sluice up $(ARGS)
 
 .PHONY: migrate
@@ -54,6 +56,14 @@ test: $(DEV)  ## the whole suite; ARGS="-k words" for a part of it
 .PHONY: bench
 bench: $(DEV)  ## measure on this machine and print the table of docs/performance.md; ARGS="--rounds 2"
 	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: faults
+faults: $(DEV)  ## the full fault suite and its table: failure points, power cuts, outages, chaos (about an hour)
+	@$(BIN)/python -m pytest tests/faults --faults=full $(ARGS)
+
+.PHONY: chaos
+chaos: $(DEV)  ## random kills and stops under load on PostgreSQL for MINUTES=30; ARGS as for test
+	@CHAOS_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/faults/chaos/test_chaos.py --faults=full -s $(ARGS)
 
 .PHONY: lint
 lint: $(DEV)  ## ruff rules, formatting, import contracts; changes nothing

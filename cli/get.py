@@ -1,12 +1,17 @@
 """`sluice get`: download a file."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.output import human_size, plain
+from cli.output import complain, human_size, plain
+from cli.progress import watching
 from cli.server import DEFAULT_URL, Url, connect
+from client.download import DownloadResult
+from client.errors import DownloadError
+from client.sync import Client
 
 NAME_BYTES = 255  # the longest name common file systems take
 
@@ -20,15 +25,25 @@ def get(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Download a file, whole and checked against its SHA-256, or not at all."""
-    with connect(url) as client:
-        if output is None or output.is_dir():
-            name = safe_name(client.get_file(file_id).filename, file_id)
-            target = (output or Path()) / name
-        else:
-            target = output
-        result = client.download(file_id, target, overwrite=force)
+    try:
+        with connect(url) as client:
+            result = _fetch(client, file_id, output, force=force)
+    except KeyboardInterrupt:
+        complain(f"{file_id}: interrupted; nothing was written")
+        raise
     checked = "sha-256 ok" if result.verified else "not checked: the server announced no SHA-256"
     typer.echo(plain(f"{result.path}  {human_size(result.size)}  {result.sha256}  {checked}"))
+
+
+def _fetch(client: Client, file_id: str, output: Path | None, *, force: bool) -> DownloadResult:
+    file = client.get_file(file_id)
+    target = output or Path()
+    if target.is_dir():
+        target /= safe_name(file.filename, file_id)
+    if not force and os.path.lexists(target) and not target.is_dir():
+        raise DownloadError(f"{target} exists already; it was left as it is, --force overwrites it")
+    with watching(target.name, file.size) as watch:
+        return client.download(file_id, target, overwrite=force, progress=watch.progress, on_retry=watch.on_retry)
 
 
 def safe_name(claimed: str, fallback: str) -> str:

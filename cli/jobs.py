@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from cli.advice import advice
 from cli.output import Rows, complain, local_time, plain, print_json
 from cli.server import DEFAULT_URL, Url, connect
 from client.errors import SluiceClientError
+from common.states import JobKind, JobState
 
 PAGE = 100  # jobs asked for at once
 
@@ -15,10 +17,8 @@ PAGE = 100  # jobs asked for at once
 def jobs(
     action: Annotated[str | None, typer.Argument(help="`retry`, then ids; nothing lists.", metavar="[retry]")] = None,
     job_ids: Annotated[list[str] | None, typer.Argument(help="Ids of failed jobs.", metavar="[JOB_ID...]")] = None,
-    state: Annotated[
-        str | None, typer.Option(help="Only these: queued, running, succeeded, failed, cancelled.")
-    ] = None,
-    kind: Annotated[str | None, typer.Option(help="Only these: finalize, metadata.")] = None,
+    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
+    kind: Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many jobs.")] = 50,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per job.")] = False,
     url: Url = DEFAULT_URL,
@@ -50,7 +50,7 @@ def retry(job_ids: list[str], url: str) -> None:
                 job = client.retry_job(job_id)
             except SluiceClientError as error:
                 failed = True
-                complain(f"{job_id}: {error}")
+                complain(f"{job_id}: {error}{advice(error)}")
             else:
                 typer.echo(plain(f"{job.id} is {job.state} again"))
     if failed:

@@ -33,7 +33,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise CannotListenError(
-                f"port {port} on {host} is already taken; choose another with --port, or 0 for any free one"
+                f"port {port} on {host} is already taken; choose another with --port "
+                f'(make up ARGS="--port 9000"), or 0 for any free one'
             ) from error
         raise CannotListenError(f"cannot listen on port {port} of {host}: {error.strerror}") from error
     return listener

@@ -59,7 +59,9 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except _expected() as error:
-        typer.echo(f"sluice: {_line(error)}", err=True)
+        from cli.advice import advice
+
+        typer.echo(f"sluice: {_line(error)}{advice(error)}", err=True)
         sys.exit(1)
 
 

@@ -2,26 +2,24 @@
 
 import mimetypes
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import platformdirs
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from cli.advice import advice
 from cli.output import complain, human_size, plain, print_json
+from cli.progress import watching
 from cli.server import DEFAULT_URL, Url
 from client.errors import FileChangedError, JobFailedError, SluiceClientError, SluiceConnectionError
-from client.options import ProgressCallback, UploadOptions, UploadResult
+from client.options import UploadOptions, UploadResult
 from client.state import FileStateStore
 from client.sync import Client
 
 STATE_DIR = "SLUICE_STATE_DIR"
+STATE_SECONDS = 30 * 24 * 3600.0  # 30 days: what is older is forgotten at the next put
 
 
 @dataclass
@@ -40,8 +38,18 @@ def parse_tag(text: str) -> Tag:
     return Tag(key, value)
 
 
+def parse_file(text: str) -> Path:
+    """The path of a file; whether it is there shows when its turn comes."""
+    if not text:
+        raise typer.BadParameter("the name of a file cannot be empty")
+    path = Path(text)
+    if "://" in text and not path.exists():
+        raise typer.BadParameter(f"{text!r} is a URL: put takes files; the server is named by --url {text}")
+    return path
+
+
 def put(
-    files: Annotated[list[Path], typer.Argument(help="Files to upload.", metavar="FILE...")],
+    files: Annotated[list[Path], typer.Argument(parser=parse_file, help="Files to upload.", metavar="FILE...")],
     url: Url = DEFAULT_URL,
     parallel: Annotated[int, typer.Option(min=1, max=64, help="Connections per file.")] = 4,
     tag: Annotated[
@@ -57,12 +65,15 @@ def put(
     An upload that was interrupted goes on where it stopped when the same command is given again, also in a later
     process, as long as the file has not changed. Exit status 1 if any file failed; the others are tried all the same.
     """
+    store = FileStateStore(state_folder()) if resume else None
+    if store:
+        store.prune(STATE_SECONDS)
     options = UploadOptions(
         content_type=content_type,
         description=description,
         tags={one.key: one.value for one in tag or []},
         parallel=parallel,
-        store=FileStateStore(state_folder()) if resume else None,
+        store=store,
     )
     failed = 0
     with Client(url) as client:
@@ -88,31 +99,10 @@ def state_folder() -> Path:
 
 def _put_one(client: Client, path: Path, options: UploadOptions, *, quiet: bool) -> UploadResult:
     kind = options.content_type or mimetypes.guess_type(path.name)[0]
-    with _progress_bar(path.name, quiet=quiet) as progress:
-        return client.upload_file(path, replace(options, content_type=kind, progress=progress))
-
-
-@contextmanager
-def _progress_bar(name: str, *, quiet: bool) -> Iterator[ProgressCallback | None]:
-    """A bar on stderr: bytes, rate, time left. Nothing where nobody looks."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(binary_units=True))
-    console = Console(stderr=True)
-    with Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task(plain(name), total=None)
-        started = False
-
-        def move(sent: int, total: int) -> None:
-            nonlocal started
-            if not started:
-                # What was there already is not part of the rate.
-                bar.reset(task, total=total, completed=sent)
-                started = True
-            bar.update(task, completed=sent, description="verifying" if sent >= total else plain(name))
-
-        yield move
+    size = path.stat().st_size if path.is_file() else None
+    with watching(path.name, size, finishing="verifying", quiet=quiet) as watch:
+        chosen = replace(options, content_type=kind, progress=watch.progress, on_retry=watch.on_retry)
+        return client.upload_file(path, chosen)
 
 
 def _report(path: Path, result: UploadResult, *, as_json: bool) -> None:
@@ -141,7 +131,8 @@ def _facts(result: UploadResult) -> dict[str, Any]:
 
 def _report_failure(path: Path, error: Exception, *, as_json: bool, resumable: bool) -> None:
     reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-    complain(f"{path}: {reason}{_advice(error, resumable=resumable)}")
+    about = "" if reason.startswith(f"{path} ") else f"{path}: "
+    complain(f"{about}{reason}{_advice(error, resumable=resumable)}")
     if as_json:
         code = getattr(error, "code", None) or type(error).__name__
         print_json({"path": str(path), "ok": False, "error": {"code": str(code), "detail": reason}})
@@ -150,7 +141,7 @@ def _report_failure(path: Path, error: Exception, *, as_json: bool, resumable: b
 def _advice(error: Exception, *, resumable: bool) -> str:
     if isinstance(error, SluiceConnectionError):
         again = "the same command goes on where it stopped" if resumable else "give the command again"
-        return f". Is the gateway running there (--url)? Once it is, {again}."
+        return f"{advice(error)} Once it is, {again}."
     if isinstance(error, JobFailedError | FileChangedError):
         return ". Give the command again to upload it anew."
-    return ""
+    return advice(error)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cli.advice import advice
 from cli.output import complain, plain
 from cli.server import DEFAULT_URL, Url, connect
 from client.errors import SluiceClientError
@@ -21,7 +22,7 @@ def rm(
                 client.delete_file(file_id)
             except SluiceClientError as error:
                 failed = True
-                complain(f"{file_id}: {error}")
+                complain(f"{file_id}: {error}{advice(error)}")
             else:
                 typer.echo(plain(f"removed {file_id}"))
     if failed:

@@ -106,7 +106,15 @@ async def unready(url: str) -> str:
             answer = await client.get(f"{url}/readyz")
     except httpx.HTTPError:
         return NO_ANSWER
-    return "" if answer.status_code == httpx.codes.OK else f"{answer.status_code} {answer.text}"
+    return "" if answer.status_code == httpx.codes.OK else f"{answer.status_code} {reasons_in(answer)}"
+
+
+def reasons_in(answer: httpx.Response) -> str:
+    """The reasons a part of ours gives for not being ready; the body of any other answer as it is."""
+    try:
+        return ", ".join(answer.json()["reasons"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text
 
 
 async def worker_unready(port_file: Path) -> str:

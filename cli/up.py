@@ -13,7 +13,9 @@ from typing import Annotated
 
 import typer
 
+from cli.brought_redis import trouble
 from cli.embedded_redis import find_redis_server, redis_part, redis_url, socket_path
+from cli.invocation import invocation
 from cli.listener import CannotListenError, base_url, listen
 from cli.part import Part, PartFailedError
 from cli.run_folder import DataFolderBusyError, RunFolder
@@ -70,20 +72,23 @@ def say(line: str) -> None:
 
 @contextmanager
 def prepared(host: str, port: int, data: Path, gateways: int, workers: int) -> Iterator[Prepared]:
-    """Take the data folder and the port before anything is started."""
+    """Look at the settings before any folder is made; take the data folder and the port before anything is started."""
     folder = RunFolder(data / "run")
     embedded = "SLUICE_REDIS_URL" not in os.environ
-    with folder.locked(), listen(host, port) as listener, socket_path(folder.path) as redis_socket:
+    with socket_path(folder.path) as redis_socket:
         env = parts_environment(
             os.environ,
             data,
             redis_url=redis_url(redis_socket) if embedded else None,
             on_terminal=sys.stderr.isatty(),
         )
-        redis = redis_part(find_redis_server(), data, redis_socket, env, REDIS_STOP) if embedded else None
-        url = base_url(listener)
-        stack = Stack(data, folder.path, url, listener.fileno(), gateways, workers, env, load_settings(environ=env))
-        yield Prepared(stack, folder, listener, redis)
+        settings = load_settings(environ=env)
+        server = find_redis_server() if embedded else None
+        with folder.locked(), listen(host, port) as listener:
+            redis = redis_part(server, data, redis_socket, env, REDIS_STOP) if server else None
+            url = base_url(listener)
+            stack = Stack(data, folder.path, url, listener.fileno(), gateways, workers, env, settings)
+            yield Prepared(stack, folder, listener, redis)
 
 
 async def run(prepared: Prepared) -> int:
@@ -104,7 +109,8 @@ async def run(prepared: Prepared) -> int:
     except StopRequestedError:
         pass
     except PartFailedError as error:
-        say(f"{error}; stopping")
+        without = await trouble(stack.settings.redis) if prepared.redis is None else ""
+        say("; ".join(filter(None, (str(error), without, "stopping"))))
         code = 1
     finally:
         folder.remove("url")
@@ -133,6 +139,6 @@ def announce(stack: Stack, *, embedded_redis: bool) -> None:
         f"\nSluice is ready at {stack.url}\n"
         f"  data   {stack.data}\n"
         f"  parts  {parts}; process ids in {stack.run}\n"
-        f"  try    sluice put FILE --url {stack.url}\n"
+        f"  try    {invocation()} put FILE --url {stack.url}\n"
         f"  stop   Ctrl-C\n"
     )

@@ -25,7 +25,7 @@ from client.errors import (
 )
 from client.models import ChunkReceipt, FileInfo, Job, JobProblem, Limits, Page, Progress, Upload
 from client.options import ProgressCallback, UploadOptions, UploadResult
-from client.retry import RetryPolicy
+from client.retry import RetryCallback, RetryNotice, RetryPolicy
 from client.state import FileStateStore, ResumeState, StateStore
 from client.sync import Client
 
@@ -49,6 +49,8 @@ __all__ = [
     "Progress",
     "ProgressCallback",
     "ResumeState",
+    "RetryCallback",
+    "RetryNotice",
     "RetryPolicy",
     "SluiceApiError",
     "SluiceClientError",

@@ -8,6 +8,7 @@ SluiceProtocolError for an answer that breaks the contract.
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
@@ -21,7 +22,7 @@ from client.errors import InvalidArgumentError, JobTimeoutError, SluiceApiError
 from client.fields import attachment, digest_field
 from client.models import ChunkReceipt, FileInfo, Job, Limits, Page, Upload
 from client.options import ProgressCallback, UploadOptions, UploadResult
-from client.retry import RetryBudget, RetryPolicy
+from client.retry import RetryBudget, RetryCallback, RetryPolicy
 from client.source import BytesSource, FileSource
 from client.state import state_key
 from client.transport import Body, Call, Transport, open_http
@@ -216,13 +217,15 @@ class AsyncClient:
         Besides the errors of the single calls: FileChangedError, IntegrityError, JobFailedError,
         JobTimeoutError, OSError when the file cannot be read.
         """
+        options = options or UploadOptions()
         with FileSource(path) as source:
             key = state_key(self.base_url, source.path, source.size, source.mtime_ns)
-            return await Uploader(self, source, options or UploadOptions(), key).run()
+            return await Uploader(self._telling(options.on_retry), source, options, key).run()
 
     async def upload_bytes(self, data: bytes, filename: str, options: UploadOptions | None = None) -> UploadResult:
         """Upload bytes from memory; the same, without resume in a later process."""
-        return await Uploader(self, BytesSource(data, filename), options or UploadOptions()).run()
+        options = options or UploadOptions()
+        return await Uploader(self._telling(options.on_retry), BytesSource(data, filename), options).run()
 
     async def download(
         self,
@@ -231,16 +234,25 @@ class AsyncClient:
         *,
         overwrite: bool = False,
         progress: ProgressCallback | None = None,
+        on_retry: RetryCallback | None = None,
     ) -> DownloadResult:
         """Write a file's content to `path`: whole and verified, or not at all. Broken connections go on where they
-        stopped. Raises DownloadError when `path` exists (without `overwrite`), IntegrityError, OSError."""
+        stopped. Raises DownloadError when `path` exists (without `overwrite`) or has no folder, IntegrityError,
+        OSError."""
         call = Call("GET", f"/v1/files/{_id(file_id)}/content", headers={"Accept-Encoding": "identity"})
-        return await fetch_to_path(self._transport, call, path, overwrite=overwrite, progress=progress)
+        transport = self._transport.telling(on_retry)
+        return await fetch_to_path(transport, call, path, overwrite=overwrite, progress=progress)
 
     async def read_range(self, file_id: str, start: int, length: int) -> bytes:
         """`length` bytes from offset `start`; fewer when the file ends before."""
         call = Call("GET", f"/v1/files/{_id(file_id)}/content", headers={"Accept-Encoding": "identity"})
         return await fetch_range(self._transport, call, start, length)
+
+    def _telling(self, on_retry: RetryCallback | None) -> AsyncClient:
+        """This client for one piece of work with a callback of its own."""
+        one = copy.copy(self)
+        one._transport = self._transport.telling(on_retry)
+        return one
 
     async def _delete(self, path: str) -> None:
         try:

@@ -50,9 +50,11 @@ async def fetch_to_path(
     """Write what the call answers to `path`, by way of a temporary file beside it."""
     target = Path(path)
     _refuse_existing(target, overwrite)
+    if not target.parent.is_dir():
+        raise DownloadError(f"there is no folder {target.parent}")
     temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
     try:
-        with temporary.open("xb") as file:
+        with _open_new(temporary, target) as file:
             fetch = _Fetch(transport, call, file, progress)
             await fetch.run()
             await asyncio.to_thread(_make_durable, file)
@@ -165,6 +167,14 @@ class _Fetch:
     def _keep(self, piece: bytes) -> None:
         self._file.write(piece)
         self.hasher.update(piece)
+
+
+def _open_new(temporary: Path, target: Path) -> BinaryIO:
+    """Raises OSError in the name of `target`: nobody asked for the other one."""
+    try:
+        return temporary.open("xb")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
 
 
 def _make_durable(file: BinaryIO) -> None:

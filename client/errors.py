@@ -35,11 +35,13 @@ class InvalidArgumentError(SluiceClientError, ValueError):
 
 
 class SluiceConnectionError(SluiceClientError):
-    """No answer arrived; `attempts` requests were made. The transport's error is the cause."""
+    """No answer arrived; `attempts` requests were made. The transport's error is the cause. `reached` False: there was
+    never a connection, so the server cannot have seen any of them."""
 
-    def __init__(self, message: str, attempts: int = 1) -> None:
+    def __init__(self, message: str, attempts: int = 1, *, reached: bool = True) -> None:
         super().__init__(message)
         self.attempts = attempts
+        self.reached = reached
 
 
 class SluiceProtocolError(SluiceClientError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from client.errors import InvalidArgumentError
 from client.models import Job
+from client.retry import RetryCallback
 from client.state import StateStore
 
 ProgressCallback = Callable[[int, int], None]
@@ -22,7 +23,8 @@ class UploadOptions:
     `chunk_size` in bytes (None: the server decides). `parallel` is the number of connections. `chunk_digests` sends a
     SHA-256 with every chunk, `file_digest` one of the whole file at finalize. `wait` False returns as soon as
     the server has accepted the job; `job_timeout` bounds the wait in seconds. With a `store` an upload that was
-    interrupted goes on where it stopped, also in a later process.
+    interrupted goes on where it stopped, also in a later process. `progress` is told how far it is, `on_retry` that a
+    request failed and will be made again.
     """
 
     filename: str | None = None
@@ -38,6 +40,7 @@ class UploadOptions:
     job_timeout: float | None = None
     store: StateStore | None = None
     progress: ProgressCallback | None = None
+    on_retry: RetryCallback | None = None
 
     def __post_init__(self) -> None:
         if self.parallel < 1:

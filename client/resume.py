@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from client.errors import SluiceApiError
+from client.errors import SluiceApiError, SluiceConnectionError
 from client.models import FileInfo, Upload
 from client.state import ResumeState, StateStore
 
@@ -65,9 +65,25 @@ async def open_upload(api: Api, opening: Opening) -> Upload:
             return found
     fresh = ResumeState(secrets.token_urlsafe(24), None, opening.request)
     opening.keep(fresh)
-    upload = await api.create_upload(opening.request, idempotency_key=fresh.idempotency_key)
+    try:
+        upload = await api.create_upload(opening.request, idempotency_key=fresh.idempotency_key)
+    except (SluiceApiError, SluiceConnectionError) as error:
+        if _made_nothing(error):
+            opening.forget()  # the next run asks for what it wants, not for what this one wanted
+        raise
     opening.keep(replace(fresh, upload_id=upload.id))
     return upload
+
+
+def _made_nothing(error: SluiceApiError | SluiceConnectionError) -> bool:
+    """Whether a create request that failed like this certainly made no upload."""
+    if isinstance(error, SluiceConnectionError):
+        return not error.reached
+    return error.attempts == 1 and _refused(error)
+
+
+def _refused(error: SluiceApiError) -> bool:
+    return 400 <= error.status < 500 and error.status not in (408, 429)
 
 
 async def _find(api: Api, saved: ResumeState) -> Upload | None:
@@ -80,7 +96,7 @@ async def _find(api: Api, saved: ResumeState) -> Upload | None:
         if upload.state == "complete" and upload.file_id is not None:
             await api.get_file(upload.file_id)
     except SluiceApiError as error:
-        if error.status in _GONE or (saved.upload_id is None and error.status in (409, 422)):
+        if error.status in _GONE or (saved.upload_id is None and _refused(error)):
             return None
         raise
     return upload if upload.state in _USABLE else None

@@ -40,6 +40,22 @@ class RetryPolicy:
         return retry_after + draw() * self.base
 
 
+@dataclass(frozen=True)
+class RetryNotice:
+    """A request failed and will be made again after `delay` seconds: that will be the `attempt`-th of `attempts`
+    without progress in between. `reason` is one line that says why, `error` what was raised."""
+
+    attempt: int
+    attempts: int
+    delay: float
+    reason: str
+    error: Exception
+
+
+RetryCallback = Callable[[RetryNotice], None]
+"""Called before each pause, from the event loop's thread; it must return quickly and not raise."""
+
+
 class RetryBudget:
     """The failures of one piece of work. Progress made meanwhile (by this piece or by its siblings) starts the
     count again, so a long transfer over a bad link is not ended by the sum of its hiccups."""
@@ -47,19 +63,20 @@ class RetryBudget:
     def __init__(self, policy: RetryPolicy, progress: Callable[[], int] | None = None) -> None:
         """`progress` returns a number that grows whenever something was achieved."""
         self.attempts = 1
+        self.failures = 0  # in a row
+        self.reached = False  # whether any attempt got as far as a connection
         self._policy = policy
         self._progress = progress or (lambda: 0)
         self._seen = self._progress()
-        self._failures = 0
 
     def spend(self, retry_after: float | None = None) -> float | None:
         """Count one failure; seconds to wait before the next attempt, or None to give up."""
         achieved = self._progress()
         if achieved > self._seen:
             self._seen = achieved
-            self._failures = 0
-        self._failures += 1
-        pause = self._policy.pause(self._failures, retry_after)
+            self.failures = 0
+        self.failures += 1
+        pause = self._policy.pause(self.failures, retry_after)
         if pause is not None:
             self.attempts += 1
         return pause

@@ -37,6 +37,8 @@ class FileSource:
         self.path = Path(path)
         # A name that is no UTF-8 on disk cannot be said in JSON; its readable part can.
         self.name = os.fsencode(self.path.name).decode("utf-8", "replace")
+        if self.path.is_dir():
+            raise InvalidArgumentError(f"{self.path} is a folder; give the files in it")
         # Asked before opening: opening a named pipe would wait for its writer.
         if self.path.exists() and not self.path.is_file():
             raise InvalidArgumentError(f"{self.path} is not a regular file")

@@ -6,11 +6,16 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+_OURS = re.compile(r"[0-9a-f]{64}\.json|\.[0-9a-f]{64}\.[0-9a-f]{8}")
+"""Names of states and of half-written ones; the folder may hold files of other people too."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,15 @@ class FileStateStore:
     def delete(self, key: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._path(key).unlink()
+
+    def prune(self, older_than: float) -> None:
+        """Forget what was not touched for `older_than` seconds. What cannot be removed stays: that must never stop an
+        upload."""
+        latest = time.time() - older_than
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                if _OURS.fullmatch(path.name) and path.lstat().st_mtime < latest:
+                    path.unlink()
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"

@@ -18,7 +18,7 @@ from client.download import DownloadResult
 from client.errors import InvalidArgumentError
 from client.models import ChunkReceipt, FileInfo, Job, Limits, Page, Upload
 from client.options import ProgressCallback, UploadOptions, UploadResult
-from client.retry import RetryPolicy
+from client.retry import RetryCallback, RetryPolicy
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Client:
     """`AsyncClient` without `async`; each method is documented there. Use it as `with`, or call `close`.
 
-    Safe to use from several threads. Progress callbacks are called from the private thread.
+    Safe to use from several threads. Callbacks are called from the private thread.
     """
 
     def __init__(
@@ -152,8 +152,10 @@ class Client:
         *,
         overwrite: bool = False,
         progress: ProgressCallback | None = None,
+        on_retry: RetryCallback | None = None,
     ) -> DownloadResult:
-        return self._run(self._client.download(file_id, path, overwrite=overwrite, progress=progress))
+        call = self._client.download(file_id, path, overwrite=overwrite, progress=progress, on_retry=on_retry)
+        return self._run(call)
 
     def read_range(self, file_id: str, start: int, length: int) -> bytes:
         return self._run(self._client.read_range(file_id, start, length))

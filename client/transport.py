@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 
 from client.errors import InvalidArgumentError, SluiceApiError, SluiceConnectionError, SluiceProtocolError
-from client.retry import RetryBudget, RetryPolicy, retryable_status
+from client.reasons import reason_of
+from client.retry import RetryBudget, RetryCallback, RetryNotice, RetryPolicy, retryable_status
 
 Body = bytes | Callable[[], AsyncIterable[bytes]]
 """Bytes, or a function that starts the body from its beginning: it is called once per attempt."""
@@ -20,9 +21,12 @@ Body = bytes | Callable[[], AsyncIterable[bytes]]
 TIMEOUT = httpx.Timeout(60.0, connect=10.0, pool=None)
 """Seconds without any movement, not for the whole request; waiting for a free connection is not limited."""
 
+HIGHEST_PORT = 65535
+
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 _OUR_FAULT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 _NOT_HANDLED = frozenset({429, 503})
+_LASTING = frozenset({"file_corrupt"})  # codes of 5xx answers that do not pass by themselves
 
 
 @dataclass(frozen=True)
@@ -44,15 +48,25 @@ class Call:
 
 
 class Transport:
-    """Sends calls to one server and repeats them as the policy says."""
+    """Sends calls to one server and repeats them as the policy says; `on_retry` is told before each pause."""
 
-    def __init__(self, http: httpx.AsyncClient, policy: RetryPolicy) -> None:
+    def __init__(self, http: httpx.AsyncClient, policy: RetryPolicy, on_retry: RetryCallback | None = None) -> None:
         self.policy = policy
         self._http = http
+        self._on_retry = on_retry
+
+    def telling(self, on_retry: RetryCallback | None) -> Transport:
+        """The same connections with a callback of their own; only one of the two is to be closed."""
+        return Transport(self._http, self.policy, on_retry)
 
     @property
     def base_url(self) -> str:
         return str(self._http.base_url)
+
+    @property
+    def _address(self) -> str:
+        """The server as messages name it: without user and password."""
+        return str(self._http.base_url.copy_with(userinfo=b""))
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -100,16 +114,24 @@ class Transport:
         """Wait until the next attempt is due, or raise what the caller should see."""
         retry_after = error.retry_after if isinstance(error, SluiceApiError) else None
         attempts = budget.attempts
+        budget.reached = budget.reached or not isinstance(error, _NEVER_SENT)
         pause = budget.spend(retry_after) if may_repeat(error, call.repeatable) else None
         if pause is not None:
+            self._tell(error, budget, pause)
             await asyncio.sleep(pause)
         elif isinstance(error, httpx.RequestError):
-            reason = str(error) or type(error).__name__
             times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-            message = f"no answer from {self.base_url} after {times}: {reason}"
-            raise SluiceConnectionError(message, attempts) from error
+            message = f"no answer from {self._address} after {times}: {reason_of(error)}"
+            raise SluiceConnectionError(message, attempts, reached=budget.reached) from error
         else:
             raise error
+
+    def _tell(self, error: Exception, budget: RetryBudget, pause: float) -> None:
+        if self._on_retry is None:
+            return
+        refused = isinstance(error, SluiceApiError)
+        reason = str(error) if refused else f"no answer from {self._address}: {reason_of(error)}"
+        self._on_retry(RetryNotice(budget.failures + 1, self.policy.attempts, pause, reason, error))
 
     def _build(self, call: Call) -> httpx.Request:
         timeout = TIMEOUT if call.read_timeout is None else _with_read(call.read_timeout)
@@ -134,17 +156,29 @@ def open_http(
     except (httpx.InvalidURL, TypeError) as error:
         raise InvalidArgumentError(f"{base_url!r} is not a URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise InvalidArgumentError(f"{base_url!r} is not an http:// or https:// URL")
+        raise InvalidArgumentError(f"{base_url!r} is not an http:// or https:// URL{_suggestion(base_url)}")
+    if url.port is not None and url.port > HIGHEST_PORT:
+        raise InvalidArgumentError(f"{base_url!r} is not a URL: ports end at {HIGHEST_PORT}")
     named = {"User-Agent": "sluice-client", **(headers or {})}
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     return httpx.AsyncClient(base_url=url, headers=named, timeout=TIMEOUT, limits=limits, transport=transport)
+
+
+def _suggestion(text: str) -> str:
+    """What was probably meant by a URL without its scheme; nothing where that would be no better."""
+    meant = f"http://{text}"
+    try:
+        good = "://" not in text and bool(httpx.URL(meant).host)
+    except httpx.InvalidURL:
+        return ""
+    return f"; did you mean {meant}?" if good else ""
 
 
 def may_repeat(error: Exception, repeatable: bool) -> bool:
     """Whether sending the same request again is allowed and can help."""
     if isinstance(error, SluiceApiError):
         if repeatable:
-            return retryable_status(error.status)
+            return retryable_status(error.status) and error.code not in _LASTING
         return error.status in _NOT_HANDLED
     if isinstance(error, httpx.TransportError):
         return isinstance(error, _NEVER_SENT) or (repeatable and not isinstance(error, _OUR_FAULT))

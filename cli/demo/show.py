@@ -174,16 +174,16 @@ def table(rows: list[Row]) -> Table:
 BY_HAND = """\
 The same by hand, in a second terminal while `make up` runs in the first:
 
-  S=http://127.0.0.1:8000/v1; id() { python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])' $1; }
+  S=http://127.0.0.1:8000/v1; field() { python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])' $1; }
   head -c 12000000 /dev/urandom > sample.bin
   U=$(curl -s $S/uploads -H 'Content-Type: application/json' \\
-        -d '{"filename": "sample.bin", "size": 12000000}' | id id)
+        -d '{"filename": "sample.bin", "size": 12000000}' | field id)
   for i in 0 1 2; do
     dd if=sample.bin bs=5242880 skip=$i count=1 status=none |
       curl -s -X PUT --data-binary @- -H 'Content-Type: application/octet-stream' $S/uploads/$U/chunks/$i; echo
   done
-  J=$(curl -s -X POST $S/uploads/$U/finalize -H 'Content-Type: application/json' -d '{}' | id id)
-  F=$(curl -s "$S/jobs/$J?wait=20" | id file_id)
+  J=$(curl -s -X POST $S/uploads/$U/finalize -H 'Content-Type: application/json' -d '{}' | field id)
+  F=$(curl -s "$S/jobs/$J?wait=20" | field file_id)
   curl -s $S/files/$F; echo
   curl -s $S/files/$F/content | sha256sum - sample.bin
   curl -s -r 1000-1015 $S/files/$F/content | od -An -tx1

@@ -101,9 +101,10 @@ def test_a_taken_port_is_one_line_and_exit_1(start: StartUp) -> None:
         port = taken.getsockname()[1]
         up = start("--port", str(port))
         assert up.process.wait(PATIENCE) == 1
-    assert up.text().splitlines() == [
-        f"sluice up: port {port} on 127.0.0.1 is already taken; choose another with --port, or 0 for any free one"
-    ]
+    assert up.text() == (
+        f"sluice up: port {port} on 127.0.0.1 is already taken; choose another with --port "
+        '(make up ARGS="--port 9000"), or 0 for any free one\n'
+    )
 
 
 def test_a_second_up_on_a_data_folder_names_the_first(start: StartUp, tmp_path: Path) -> None:

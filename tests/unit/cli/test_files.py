@@ -1,10 +1,14 @@
 """`sluice get`, `ls` and `rm`."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cli.get import safe_name
+from cli.stack import CHECKOUT
 from tests.unit.cli.conftest import Sluice
 from tests.unit.client.stand_in import StandIn
 
@@ -31,10 +35,37 @@ def test_an_existing_file_is_kept_without_force(sluice: Sluice, stand_in: StandI
     file_id = stand_in.add_file(b"content", "a.txt")
     outcome = sluice("get", file_id)
     assert outcome.status == 1
-    assert "exists already" in outcome.err
+    assert outcome.err == "sluice: a.txt exists already; it was left as it is, --force overwrites it\n"
     assert (folder / "a.txt").read_text() == "mine"
     assert sluice("get", "--force", file_id).status == 0
     assert (folder / "a.txt").read_text() == "content"
+
+
+def test_a_folder_that_is_not_there_is_one_line(sluice: Sluice, stand_in: StandIn, folder: Path) -> None:
+    outcome = sluice("get", stand_in.add_file(b"content", "a.txt"), "-o", "no/such/dir/x")
+    assert (outcome.status, outcome.err) == (1, "sluice: there is no folder no/such/dir\n")
+
+
+def test_ctrl_c_ends_a_download_with_one_line_and_no_file(
+    environment: dict[str, str], stand_in: StandIn, folder: Path
+) -> None:
+    file_id = stand_in.add_file(b"content", "a.txt")
+    held = stand_in.fault("GET", "/content", "hold")
+    command = [sys.executable, "-m", "cli.main", "get", file_id, "-o", str(folder / "a.txt")]
+    with subprocess.Popen(command, env=environment, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True) as run:
+        assert held.reached.wait(20)
+        run.send_signal(signal.SIGINT)
+        _, told = run.communicate(timeout=20)
+    assert (run.returncode, told) == (130, f"sluice: {file_id}: interrupted; nothing was written\n")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_download_that_is_stuck_says_so(sluice: Sluice, stand_in: StandIn, folder: Path) -> None:
+    file_id = stand_in.add_file(b"content", "a.txt")
+    stand_in.fault("GET", "/content", "answer", status=503, times=2)
+    outcome = sluice("get", file_id)
+    assert outcome.status == 0
+    assert outcome.err == "sluice: a.txt: refused: unavailable (503 unavailable) [request r-1]; attempt 3 of 5\n"
 
 
 def test_the_output_may_be_a_path_or_a_folder(sluice: Sluice, stand_in: StandIn, folder: Path) -> None:
@@ -47,7 +78,10 @@ def test_the_output_may_be_a_path_or_a_folder(sluice: Sluice, stand_in: StandIn,
 
 def test_an_unknown_file_is_one_line(sluice: Sluice, folder: Path) -> None:
     outcome = sluice("get", "unknown")
-    assert (outcome.status, outcome.err) == (1, "sluice: refused: file_not_found (404 file_not_found) [request r-1]\n")
+    refused = "refused: file_not_found (404 file_not_found) [request r-1]; `sluice ls` lists the files"
+    assert (outcome.status, outcome.err) == (1, f"sluice: {refused}\n")
+    outcome = sluice("rm", "unknown")
+    assert (outcome.status, outcome.err) == (1, f"sluice: unknown: {refused}\n")
 
 
 @pytest.mark.parametrize(("claimed", "name"), [("", "f-1"), ("..", "f-1"), ("a/", "f-1"), ("ü" * 200, "ü" * 127)])

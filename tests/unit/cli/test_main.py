@@ -68,6 +68,30 @@ def test_an_expected_error_is_one_line_and_status_1(
     assert (outcome.status, outcome.out, outcome.err) == (1, "", line)
 
 
+@pytest.mark.parametrize(
+    "arguments", [["ls"], ["jobs"], ["job", "x"], ["get", "x"], ["rm", "x"], ["jobs", "retry", "x"]]
+)
+def test_every_user_command_says_what_to_do_about_a_service_that_is_down(
+    sluice: Sluice, monkeypatch: pytest.MonkeyPatch, free_port: int, arguments: list[str]
+) -> None:
+    monkeypatch.setattr("cli.server.QUESTION_ATTEMPTS", 1)
+    outcome = sluice(*arguments, "--url", f"http://127.0.0.1:{free_port}")
+    assert outcome.status == 1
+    assert outcome.err.endswith(
+        f"no answer from http://127.0.0.1:{free_port} after 1 attempt: connection refused. "
+        "Is the gateway running there (--url)?\n"
+    )
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "127.0.0.1:8000"])
+@pytest.mark.parametrize("command", ["ls", "put"])
+def test_a_url_that_is_none_is_one_line(sluice: Sluice, url: str, command: str) -> None:
+    outcome = sluice(command, *(["x"] if command == "put" else []), "--url", url)
+    assert (outcome.status, outcome.err.count("\n")) == (1, 1)
+    assert outcome.err.startswith(f"sluice: '{url}' is not")
+
+
 def test_ctrl_c_ends_with_status_130(sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_with(monkeypatch, KeyboardInterrupt())
     assert sluice("ls").status == 130

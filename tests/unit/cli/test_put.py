@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import typer
 
 from cli.put import parse_tag
+from client import Client, RetryPolicy
 from tests.unit.cli.conftest import Sluice
 from tests.unit.client.conftest import MakeFile
 from tests.unit.client.stand_in import CHUNK_SIZE, StandIn
@@ -41,6 +44,51 @@ def test_one_failure_does_not_stop_the_others(sluice: Sluice, stand_in: StandIn,
     assert outcome.status == 1
     assert [line["ok"] for line in outcome.objects()] == [False, True]
     assert outcome.err == "sluice: not-there: No such file or directory\n"
+
+
+def test_a_service_that_is_down_is_told_while_it_is_tried_and_at_the_end(
+    sluice: Sluice, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch, free_port: int, tmp_path: Path
+) -> None:
+    hurried = RetryPolicy(attempts=4, base=0.001, cap=0.002)
+    monkeypatch.setattr("cli.put.Client", partial(Client, retry=hurried))
+    path, url = make_file(10), f"http://127.0.0.1:{free_port}"
+    outcome = sluice("put", path, "--url", url)
+    assert outcome.status == 1
+    meanwhile, last = outcome.err.splitlines()
+    assert meanwhile == f"sluice: data.bin: no answer from {url}: connection refused; attempt 3 of 4"
+    assert last == (
+        f"sluice: {path}: no answer from {url} after 4 attempts: connection refused. Is the gateway running there "
+        "(--url)? Once it is, the same command goes on where it stopped."
+    )
+    assert list((tmp_path / "state" / "uploads").iterdir()) == []
+
+
+def test_a_folder_is_refused_and_named_once(sluice: Sluice, folder: Path) -> None:
+    outcome = sluice("put", folder)
+    assert (outcome.status, outcome.err) == (1, f"sluice: {folder} is a folder; give the files in it\n")
+
+
+def test_an_empty_name_is_wrong_usage(sluice: Sluice) -> None:
+    outcome = sluice("put", "")
+    assert outcome.status == 2
+    assert "the name of a file cannot be empty" in outcome.err
+
+
+def test_a_url_in_the_place_of_a_file_is_wrong_usage(sluice: Sluice) -> None:
+    outcome = sluice("put", "http://127.0.0.1:8000")
+    assert outcome.status == 2
+    assert "put takes files; the server is named by --url http://127.0.0.1:8000" in " ".join(outcome.err.split())
+
+
+def test_what_was_left_behind_a_month_ago_is_forgotten(sluice: Sluice, make_file: MakeFile, tmp_path: Path) -> None:
+    uploads = tmp_path / "state" / "uploads"
+    uploads.mkdir(parents=True)
+    old, young = uploads / f"{'0' * 64}.json", uploads / f"{'1' * 64}.json"
+    for path, days in ((old, 31), (young, 29)):
+        path.touch()
+        os.utime(path, (time.time() - days * 86400,) * 2)
+    assert sluice("put", make_file(10)).status == 0
+    assert list(uploads.iterdir()) == [young]
 
 
 def test_a_name_that_is_no_text_can_be_uploaded_and_told(

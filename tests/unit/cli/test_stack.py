@@ -6,9 +6,10 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
-from cli.stack import CHECKOUT, Stack, parts_environment, worker_unready
+from cli.stack import CHECKOUT, Stack, parts_environment, reasons_in, worker_unready
 from common.settings import load_settings
 
 DATA = Path("/srv/my data")
@@ -87,6 +88,19 @@ def test_each_worker_has_a_health_port_of_its_own(stack: Stack) -> None:
 def test_a_health_port_that_was_chosen_is_kept(stack: Stack) -> None:
     chosen = replace(stack, env={**stack.env, "SLUICE_HEALTH_PORT": "9000"})
     assert chosen.service_parts()[-1].env["SLUICE_HEALTH_PORT"] == "9000"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"status":"unavailable","reasons":["starting","redis does not answer"]}', "starting, redis does not answer"),
+        (b"<html>", "<html>"),
+        (b"[]", "[]"),
+        (b'{"reasons":null}', '{"reasons":null}'),
+    ],
+)
+def test_what_is_in_the_way_of_a_part_is_told_in_its_words(body: bytes, said: str) -> None:
+    assert reasons_in(httpx.Response(503, content=body)) == said
 
 
 @pytest.mark.parametrize("text", [None, "", "not a port"])

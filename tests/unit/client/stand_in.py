@@ -175,6 +175,11 @@ class StandIn:
         upload.state, upload.file_id = "complete", file_id
         job |= {"state": "succeeded", "file_id": file_id}
 
+    async def retry_job(self, request: Request) -> Response:
+        job = self.jobs[request.path_params["id"]]
+        job["state"] = "queued"
+        return JSONResponse(job, 202)
+
     async def list_files(self, request: Request) -> Response:
         """Pages of two."""
         names = sorted(self.files, key=lambda one: str(self.files[one]["filename"]))
@@ -237,6 +242,7 @@ class StandIn:
                 route("/v1/uploads/{id}/finalize", self.finalize, "POST"),
                 route("/v1/jobs", self.list_jobs, "GET"),
                 route("/v1/jobs/{id}", self.job, "GET"),
+                route("/v1/jobs/{id}/retry", self.retry_job, "POST"),
                 route("/v1/files", self.list_files, "GET"),
                 route("/v1/files", self.post_file, "POST"),
                 route("/v1/files/{id}", self.file, "GET", "PATCH", "DELETE"),

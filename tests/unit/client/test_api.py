@@ -134,10 +134,23 @@ async def test_an_id_cannot_leave_its_place_in_the_path(client: AsyncClient, sta
     assert stand_in.count("GET /v1/uploads") == 0
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://a", "http://", "http://a:b"])
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://a", "http://", "http://a:b", "http://a:65536"])
 def test_a_url_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InvalidArgumentError):
         AsyncClient(url)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8000", "localhost:8000", "sluice.example.org"])
+def test_a_url_without_its_scheme_is_suggested_with_it(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"; did you mean http://{text}\\?$"):
+        AsyncClient(text)
+
+
+@pytest.mark.parametrize("text", ["", "ftp://a", ":8000", "a:b"])
+def test_what_would_be_no_better_is_not_suggested(text: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        AsyncClient(text)
+    assert "did you mean" not in str(refused.value)
 
 
 async def test_a_listing_runs_over_all_pages(client: AsyncClient, stand_in: StandIn) -> None:

@@ -89,6 +89,17 @@ async def test_an_existing_file_is_replaced_on_request(client: AsyncClient, file
     assert (tmp_path / "copy").read_bytes() == CONTENT
 
 
+async def test_a_folder_that_is_not_there_is_named(client: AsyncClient, file_id: str, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=f"^there is no folder {tmp_path}/no/such$"):
+        await client.download(file_id, tmp_path / "no" / "such" / "copy")
+
+
+async def test_a_path_that_cannot_be_written_is_named_as_it_was_given(client: AsyncClient, file_id: str) -> None:
+    with pytest.raises(OSError, match="/proc/copy") as refused:  # a folder where nobody can make files
+        await client.download(file_id, "/proc/copy")
+    assert refused.value.filename == "/proc/copy"
+
+
 async def test_an_unknown_file_leaves_nothing(client: AsyncClient, tmp_path: Path) -> None:
     with pytest.raises(SluiceApiError):
         await client.download("unknown", tmp_path / "copy")

@@ -185,8 +185,8 @@ async def test_a_lost_create_answer_does_not_make_two_uploads(
     assert len(stand_in.uploads) == 1
 
 
-@pytest.mark.parametrize("name", [".", "pipe"])
-async def test_only_regular_files_are_uploaded(client: AsyncClient, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "why"), [(".", "is a folder; give the files in it"), ("pipe", "not a regular file")])
+async def test_only_regular_files_are_uploaded(client: AsyncClient, tmp_path: Path, name: str, why: str) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InvalidArgumentError, match="not a regular file"):
+    with pytest.raises(InvalidArgumentError, match=why):
         await client.upload_file(tmp_path / name)

@@ -8,6 +8,7 @@ import pytest
 from client import (
     AsyncClient,
     FileStateStore,
+    RetryPolicy,
     SluiceApiError,
     SluiceConnectionError,
     UploadOptions,
@@ -28,6 +29,37 @@ async def test_a_run_that_never_saw_the_create_answer_is_found_again_by_its_key(
         await client.upload_file(path, options)
     await client.upload_file(path, options)
     assert len(stand_in.uploads) == 1
+
+
+async def test_a_run_that_never_had_a_connection_leaves_no_state(
+    make_file: MakeFile, store: FileStateStore, patience: RetryPolicy, free_port: int
+) -> None:
+    async with AsyncClient(f"http://127.0.0.1:{free_port}", retry=patience) as client:
+        with pytest.raises(SluiceConnectionError):
+            await client.upload_file(make_file(SIZE), UploadOptions(store=store))
+    assert list(store.folder.iterdir()) == []
+
+
+async def test_a_refused_beginning_leaves_no_state_and_the_next_may_ask_for_something_else(
+    client: AsyncClient, stand_in: StandIn, make_file: MakeFile, store: FileStateStore
+) -> None:
+    path = make_file(SIZE)
+    stand_in.fault("POST", "/v1/uploads", "answer", status=415, code="extension_not_allowed")
+    with pytest.raises(SluiceApiError):
+        await client.upload_file(path, UploadOptions(store=store, filename="a.exe"))
+    assert list(store.folder.iterdir()) == []
+    assert (await client.upload_file(path, UploadOptions(store=store, filename="a.txt"))).filename == "a.txt"
+
+
+async def test_a_beginning_that_is_refused_at_its_repetition_is_made_anew(
+    client: AsyncClient, stand_in: StandIn, make_file: MakeFile, store: FileStateStore
+) -> None:
+    path = make_file(SIZE)
+    stand_in.fault("POST", "/v1/uploads", "lose", times=5)
+    with pytest.raises(SluiceConnectionError):
+        await client.upload_file(path, UploadOptions(store=store, filename="a.exe"))
+    stand_in.fault("POST", "/v1/uploads", "answer", status=415, code="extension_not_allowed")
+    assert (await client.upload_file(path, UploadOptions(store=store, filename="a.txt"))).filename == "a.txt"
 
 
 async def test_a_resume_sends_only_what_is_missing(
