@@ -6,14 +6,17 @@ answer says `Connection: close` and what the client still sends is dropped for a
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.errors import BodyTooLarge, Internal, SluiceError, Unavailable
+from common.errors import BodyTooLarge, CodingNotAllowed, Internal, NotFound, SluiceError, Unavailable
 from common.ids import new_id
 from common.settings import HttpSettings
 from common.telemetry import Metrics, get_logger
@@ -23,9 +26,26 @@ from gateway.problems import problem_response
 log = get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CHUNK_PATH = re.compile(r"/v1/uploads/[^/]+/chunks/[^/]+/?")
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 32 * 1024 * 1024  # one chunk of the default sizes; a client that sends more is cut
+
+
+class Slots:
+    """Requests in flight in one process."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """For a request that only waits: meanwhile another one may have its place."""
+        self.taken -= 1
+        try:
+            yield
+        finally:
+            self.taken += 1
 
 
 class Guards:
@@ -35,7 +55,7 @@ class Guards:
         self._app = app
         self._settings = settings
         self._metrics = metrics
-        self._in_flight = 0
+        self._slots = Slots()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,21 +63,22 @@ class Guards:
             return
         headers = dict(scope["headers"])  # the last one of a name is enough here
         scope["request_id"] = _request_id(headers)
+        scope["slots"] = self._slots
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
         limit = self._limit(scope)
         body = BodyDeadline(receive, self._settings, limit)
         exchange = _Exchange(scope, body, send, has_body=_has_body(headers))
         began = time.perf_counter()
-        self._in_flight += 1
+        self._slots.taken += 1
         try:
-            await self._run(scope, body, exchange, _beyond(limit, headers))
+            await self._run(scope, body, exchange, _refusal(scope, limit, headers))
         finally:
-            self._in_flight -= 1
+            self._slots.taken -= 1
             self._observe(scope, exchange, time.perf_counter() - began)
 
     async def _run(self, scope: Scope, body: BodyDeadline, exchange: _Exchange, refusal: SluiceError | None) -> None:
-        if self._in_flight > self._settings.max_requests and scope["path"] not in _PROBES:
+        if self._slots.taken > self._settings.max_requests and scope["path"] not in _PROBES:
             refusal = Unavailable("Too many requests at once; send it again.", retry_after=1)
         if refusal is not None:
             await self._refuse(refusal, scope, exchange)
@@ -66,6 +87,11 @@ class Guards:
             await self._app(scope, body, exchange.send)
         except SluiceError as error:
             await self._refuse(error, scope, exchange)
+        except asyncio.CancelledError:  # the drain bound is over: the server ends what is left
+            if exchange.started:
+                raise
+            ending = Unavailable("This server is shutting down; send the request again.", retry_after=1)
+            await self._refuse(ending, scope, exchange)
         except Exception:
             log.exception("request.crashed", path=scope["path"])
             await self._refuse(Internal("An unexpected error; tell the operator the request_id."), scope, exchange)
@@ -153,6 +179,16 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     """The client's own id where it is harmless, else a new one."""
     given = headers.get(b"x-request-id", b"").decode("latin-1")
     return given if _REQUEST_ID.fullmatch(given) else new_id()
+
+
+def _refusal(scope: Scope, limit: int | None, headers: dict[bytes, bytes]) -> SluiceError | None:
+    """What can be refused by the head alone, before the first read."""
+    if _CONTROL.search(scope["path"]):  # a route would match `/livez` and a line break after it
+        return NotFound("There is nothing at this address: no path has control characters.")
+    codings = (value for name, value in scope["headers"] if name == b"content-encoding")
+    if any(coding.strip().lower() not in (b"", b"identity") for value in codings for coding in value.split(b",")):
+        return CodingNotAllowed("Send the body as it is, without Content-Encoding: nothing is decoded here.")
+    return _beyond(limit, headers)
 
 
 def _beyond(limit: int | None, headers: dict[bytes, bytes]) -> BodyTooLarge | None:

@@ -128,9 +128,10 @@ class Intake:
         """The next batch; counts, checksums and refuses what is too long."""
         batch: list[bytes] = []
         self._batch_bytes = 0
-        wanted = self._memory.batch_size()
-        while self._batch_bytes < wanted and len(batch) < MAX_PIECES and self.length < self._limit:
-            piece = await self._pieces.take(min(self._limit - self.length, wanted))
+        # The size is asked for each piece: slow bodies all begin their batches while memory is still free. And pieces
+        # are taken as they come: cutting them to size left holes in the heap that were as large as the bodies.
+        while self._batch_bytes < self._memory.batch_size() and len(batch) < MAX_PIECES and self.length < self._limit:
+            piece = await self._pieces.take(self._limit - self.length)
             if not piece:
                 break
             self.crc64 = checksums.crc64nvme(piece, self.crc64)

@@ -18,6 +18,7 @@ from common.telemetry import Metrics, get_logger
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "urn:sluice:problem:"  # stable, resolves nowhere; `code` is its last part, docs/errors.md explains it
 
+MAX_REFLECTED = 100  # characters of a member's name, or of what is wrong with it
 log = get_logger(__name__)
 
 
@@ -93,7 +94,12 @@ def _field(error: Any) -> dict[str, str]:
     if error.get("type") == "json_invalid":
         return {"field": "body", "message": f"is not valid JSON at character {error['loc'][-1]}"}
     path = ".".join(str(part) for part in error["loc"] if part != "body")
-    return {"field": path or "body", "message": error["msg"].removeprefix("Value error, ")}
+    return {"field": _short(path) or "body", "message": _short(error["msg"].removeprefix("Value error, "))}
+
+
+def _short(text: str) -> str:
+    """What a client sent is not sent back at any length."""
+    return text if len(text) <= MAX_REFLECTED else text[: MAX_REFLECTED - 1] + "…"
 
 
 def _from_status(status: int) -> SluiceError:
@@ -103,7 +109,10 @@ def _from_status(status: int) -> SluiceError:
         case 405:
             return MethodNotAllowed("This address does not know this method; see the Allow field.")
     if status < 500:
-        return RequestError("The request could not be read.")
+        return RequestError(
+            "The body could not be read: send JSON as UTF-8 text, nested less than 100 levels deep, with no number of "
+            "thousands of digits."
+        )
     return Internal("An unexpected error; tell the operator the request_id.")
 
 
@@ -113,4 +122,6 @@ def _allowed(app: FastAPI, path: str) -> list[str]:
     for template, operations in app.openapi()["paths"].items():
         if compile_path(template)[0].fullmatch(path):
             methods.update(method.upper() for method in operations)
+    if "GET" in methods:
+        methods.add("HEAD")  # every GET route has one, which the document does not repeat
     return sorted(methods)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from common.attach import attach
 from common.db.database import Database
+from common.errors import SluiceError
 from common.queue import Bell
 from common.redis import open_redis
 from common.settings import Settings
 from common.signals import Signals
 from common.storage import open_storage
-from common.storage.base import Storage
-from common.telemetry import Metrics
+from common.storage.base import Identifies, Storage
+from common.telemetry import Metrics, get_logger
 from gateway.intake import IntakeMemory
 from gateway.service.chunks import ChunkService
 from gateway.service.facts import FactsCache
@@ -22,6 +25,10 @@ from gateway.service.finalize import FinalizeService
 from gateway.service.ingest import IngestService
 from gateway.service.jobs import JobService, Waiters
 from gateway.service.uploads import UploadService
+
+log = get_logger(__name__)
+
+ATTACH_PAUSE = 0.5  # seconds between two tries while the database or the storage is away
 
 
 @dataclass(slots=True)
@@ -55,11 +62,13 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         stack.push_async_callback(database.close)
         storage = open_storage(settings.storage)
         stack.push_async_callback(storage.close)
+        attaching = asyncio.create_task(_attach(database, storage), name="attach")
+        stack.push_async_callback(_cancelled, attaching)
         redis = open_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         bell = Bell(redis, settings.redis, metrics)
         signals = Signals(redis, settings.redis)
-        waiters = Waiters(database, signals)
+        waiters = Waiters(database, signals, settings.http.max_waiting_polls)
         waiters.start()
         stack.push_async_callback(waiters.stop)
         memory = IntakeMemory(settings.http)
@@ -80,3 +89,23 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             jobs=JobService(database, bell, signals, waiters, settings.http.max_wait),
             files=FileService(settings.limits, database, storage, metrics),
         )
+
+
+async def _attach(database: Database, storage: Identifies) -> None:
+    """Until it has succeeded once nothing is lost: without the database no upload is known to this process."""
+    told = False
+    while True:
+        try:
+            await attach(database, storage)
+            return
+        except SluiceError as error:
+            if not told:
+                log.warning("gateway.waiting", code=error.code, detail=error.detail)
+            told = True
+        await asyncio.sleep(ATTACH_PAUSE)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,9 +12,12 @@ from starlette.types import Send
 from common import errors
 from common.db.models import File
 from common.digests import CRC_64, SHA_256, format_digest_field, parse_hex
+from gateway.api.conditions import Validators
+from gateway.api.disposition import attachment
 from gateway.api.documented import problems
-from gateway.api.fields import attachment, matches, parse_range
+from gateway.api.fields import parse_range
 from gateway.dependencies import Caller, Files
+from gateway.service.files import Content
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
@@ -23,7 +25,13 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The whole file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
     206: {"description": "The asked range."},
     304: {"description": "The client has it already."},
-    **problems(errors.FileNotFound, errors.RangeNotSatisfiable, errors.StorageUnavailable, errors.FileCorrupt),
+    **problems(
+        errors.FileNotFound,
+        errors.PreconditionFailed,
+        errors.RangeNotSatisfiable,
+        errors.StorageUnavailable,
+        errors.FileCorrupt,
+    ),
 }
 
 
@@ -32,34 +40,38 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 async def get_content(file_id: str, request: Request, caller: Caller, files: Files) -> Response:
     file = await files.get(caller, file_id)
     headers = _headers(file)
-    if _not_modified(request, file):
+    validators = Validators(etag_of(file), file.created_at)
+    validators.check(request.headers)
+    if validators.known(request.headers):
         return Response(status_code=304, headers=headers)
-    wanted = _wanted_range(request, file) if request.method == "GET" else None  # RFC 9110 section 14.2
+    files.check_sound(file)
+    wanted = _wanted_range(request, file, validators)
     start, length = wanted or (0, file.size)
     headers["Content-Length"] = str(length)
     headers["Content-Type"] = file.content_type
     if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{file.size}"
     status = 206 if wanted is not None else 200
-    if request.method == "HEAD" or length == 0:
-        return Response(status_code=status, headers=headers)
     # opened before the answer begins: a file that cannot be read is a clean error, never a short body
-    return FileStream(await files.open(file, start, length), status, headers)
+    content = await files.open(file, start, length)
+    if request.method == "HEAD" or length == 0:
+        await content.aclose()
+        return Response(status_code=status, headers=headers)
+    return FileStream(content, status, headers)
 
 
 class FileStream(StreamingResponse):
     """Streams and closes the file also when the client goes away in the middle."""
 
-    def __init__(self, content: AsyncIterator[bytes], status: int, headers: dict[str, str]) -> None:
+    def __init__(self, content: Content, status: int, headers: dict[str, str]) -> None:
         super().__init__(content, status_code=status, headers=headers)
+        self._content = content
 
     async def stream_response(self, send: Send) -> None:
         try:
             await super().stream_response(send)
         finally:
-            close = getattr(self.body_iterator, "aclose", None)
-            if close is not None:
-                await close()
+            await self._content.aclose()
 
 
 def etag_of(file: File) -> str:
@@ -81,27 +93,8 @@ def _headers(file: File) -> dict[str, str]:
     }
 
 
-def _not_modified(request: Request, file: File) -> bool:
-    given = request.headers.get("if-none-match")
-    if given is not None:
-        return matches(given, etag_of(file))
-    since = request.headers.get("if-modified-since")
-    return since is not None and _same_second(since, file)
-
-
-def _wanted_range(request: Request, file: File) -> tuple[int, int] | None:
+def _wanted_range(request: Request, file: File, validators: Validators) -> tuple[int, int] | None:
     header = request.headers.get("range")
-    if header is None:
-        return None
-    condition = request.headers.get("if-range")  # RFC 9110 section 13.1.5: strong comparison, else the whole
-    if condition is not None and condition.strip() != etag_of(file) and not _same_second(condition, file):
+    if header is None or request.method != "GET" or not validators.same_range(request.headers):  # section 14.2
         return None
     return parse_range(header, file.size)
-
-
-def _same_second(text: str, file: File) -> bool:
-    """Files never change, so the only date that a client can have from us is the very one we sent."""
-    try:
-        return parsedate_to_datetime(text) >= file.created_at.replace(microsecond=0)
-    except (TypeError, ValueError):
-        return False

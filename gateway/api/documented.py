@@ -13,6 +13,7 @@ EVERYWHERE: tuple[type[errors.SluiceError], ...] = (
     errors.BodyTimeout,
     errors.BodyTooLarge,
     errors.DatabaseUnavailable,
+    errors.DatabaseFull,
 )
 
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from urllib.parse import quote, unquote_to_bytes
+from collections.abc import AsyncIterator, Iterable
 
-from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from common.digests import Digests, parse_content_digest
-from common.errors import BodyIncomplete, InvalidFilename, RangeNotSatisfiable
+from common.errors import BodyIncomplete, InvalidDigest, RangeNotSatisfiable
 
-_EXTENDED_NAME = re.compile(r"filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'([^;]+)", re.IGNORECASE)
-_RANGE = re.compile(
-    r"bytes=\s*(\d{0,19})-(\d{0,19})\s*", re.ASCII
-)  # longer numbers than a file system counts are noise
+DIGEST_FIELDS = ("content-digest", "repr-digest")
+_RANGE = re.compile(r"bytes=\s*(\d*)-(\d*)\s*", re.ASCII | re.IGNORECASE)
+_BEYOND = 10**19  # more bytes than any file system counts
 _LOOKS_LIKE_NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
@@ -27,9 +23,22 @@ def content_length(request: Request) -> int | None:
 
 
 def content_digest(request: Request) -> Digests:
-    """`Content-Digest` (RFC 9530 section 2), or `Repr-Digest` for whole files. Raises InvalidDigest."""
-    values = request.headers.getlist("content-digest") or request.headers.getlist("repr-digest")
-    return parse_content_digest(", ".join(values)) if values else {}
+    """`Content-Digest` and `Repr-Digest` (RFC 9530): of a body that is sent plain and whole they say the same.
+
+    Raises InvalidDigest, also where the two contradict each other.
+    """
+    return merged_digests(request.headers.getlist(name) for name in DIGEST_FIELDS)
+
+
+def merged_digests(fields: Iterable[list[str]]) -> Digests:
+    """All digests of several fields, each with the values of its lines. Raises InvalidDigest."""
+    merged: Digests = {}
+    for values in fields:
+        declared = parse_content_digest(", ".join(values)) if values else {}
+        for name, digest in declared.items():
+            if merged.setdefault(name, digest) != digest:
+                raise InvalidDigest(f"Content-Digest and Repr-Digest name different {name} digests of the same bytes.")
+    return merged
 
 
 async def body_of(request: Request) -> AsyncIterator[bytes]:
@@ -39,34 +48,6 @@ async def body_of(request: Request) -> AsyncIterator[bytes]:
             yield piece
     except ClientDisconnect as error:
         raise BodyIncomplete("The connection ended before the body did; send the request again.") from error
-
-
-def disposition_filename(value: str | None) -> str:
-    """`filename*` or else `filename` of a `Content-Disposition` field (RFC 6266 section 4.3, RFC 8187).
-
-    Raises InvalidFilename where there is neither.
-    """
-    extended = _EXTENDED_NAME.search(value or "")
-    if extended is not None:
-        with suppress(LookupError, UnicodeDecodeError):
-            return unquote_to_bytes(extended[2].strip()).decode(extended[1] or "utf-8")
-    _, options = parse_options_header(value or "")
-    raw = options.get(b"filename", b"")
-    if not raw:
-        raise InvalidFilename('Name the file: Content-Disposition: attachment; filename="report.pdf".')
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
-def attachment(filename: str) -> str:
-    """`Content-Disposition` that makes a browser save the file (RFC 6266, RFC 8187 for names beyond ASCII)."""
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in filename)
-    value = f'attachment; filename="{plain}"'
-    if plain != filename:
-        value += f"; filename*=UTF-8''{quote(filename, safe='')}"
-    return value
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:
@@ -79,21 +60,20 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
     if match is None or match[1] == match[2] == "":
         return None
     if match[1] == "":
-        start, end = max(size - int(match[2]), 0), size
-        wanted = int(match[2])
+        wanted = _count(match[2])
+        start, end = max(size - wanted, 0), size
     else:
-        start = int(match[1])
-        end = min(int(match[2]) + 1, size) if match[2] else size
-        wanted = 1
-        if match[2] and int(match[2]) < start:
+        wanted, start = 1, _count(match[1])
+        last = _count(match[2]) if match[2] else _BEYOND
+        if last < start:
             return None
+        end = min(last + 1, size)
     if wanted == 0 or start >= size:
         raise RangeNotSatisfiable(f"The file has {size} bytes.", size=size)
     return start, end - start
 
 
-def matches(header: str, etag: str) -> bool:
-    """Whether an `If-None-Match` field names this entity tag; weak comparison (RFC 9110 section 13.1.2)."""
-    if header.strip() == "*":
-        return True
-    return any(part.strip().removeprefix("W/") == etag for part in header.split(","))
+def _count(digits: str) -> int:
+    """The number, or one that is larger than any file: a client decides how many digits there are."""
+    plain = digits.lstrip("0") or "0"
+    return int(plain) if len(plain) < 20 else _BEYOND

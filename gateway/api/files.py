@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from common import errors
 from common.db.files import FileFilter
 from gateway.api.documented import problems
+from gateway.api.numbers import Limit
 from gateway.api.schemas import FilePage, FilePatch, FileView
 from gateway.dependencies import Caller, Files
 from gateway.service.requests import is_storable
@@ -36,12 +37,13 @@ Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Text = Annotated[str, AfterValidator(_storable)]
 
 
+@router.head("", include_in_schema=False)
 @router.get("", responses=problems(), summary="Files, newest first")
 async def list_files(
     caller: Caller,
     files: Files,
     cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Limit = 100,
     filename: Annotated[Text | None, Query(description="The exact name.")] = None,
     tag: Annotated[Text | None, Query(description="`key=value`, or `key` for any value.")] = None,
     content_type: Text | None = None,
@@ -60,6 +62,7 @@ async def list_files(
     return FilePage(items=[FileView.of(file) for file in page.items], next_cursor=page.next_cursor)
 
 
+@router.head("/{file_id}", include_in_schema=False)
 @router.get("/{file_id}", responses=problems(errors.FileNotFound), summary="What is known of a file")
 async def get_file(file_id: str, caller: Caller, files: Files) -> FileView:
     return FileView.of(await files.get(caller, file_id))

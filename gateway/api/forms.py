@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser
 
+from common.digests import Digests
 from common.errors import BodyIncomplete, InvalidRequest, MetadataTooLarge
-from gateway.api.fields import disposition_filename
+from gateway.api.disposition import filename_of, parse_parameters
+from gateway.api.fields import DIGEST_FIELDS, merged_digests
+
+MAX_EPILOGUE = 64 * 1024  # bytes after the last boundary; a well-meant form has none
+Headers = Mapping[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,27 +25,34 @@ class Event:
 
     kind: Literal["begin", "data", "end"]
     data: bytes = b""
-    headers: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Headers = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A field (`filename` None) or a file. `data` has to be read to its end before the next part can come."""
+    """A field (`filename` None) or a file. `data` has to be read to its end before the next part can come.
+
+    `filename` is empty where it was sent as empty; `declared` are the digests in the head of the part.
+    """
 
     name: str
     filename: str | None
     content_type: str | None
+    declared: Digests
     data: AsyncIterator[bytes]
 
 
 async def read_field(part: Part, most: int) -> str:
-    """The whole text of a field of at most `most` bytes."""
+    """The whole text of a field of at most `most` bytes. Raises MetadataTooLarge, InvalidRequest where not UTF-8."""
     text = bytearray()
     async for piece in part.data:
         text += piece
         if len(text) > most:
             raise MetadataTooLarge(f"The form field {part.name[:64]} may have at most {most} bytes.", limit=most)
-    return text.decode("utf-8", "replace")
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"The form field {part.name[:64]} is not text in UTF-8.") from error
 
 
 class FormReader:
@@ -48,16 +60,16 @@ class FormReader:
 
     def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
         """Raises InvalidRequest when the content type names no usable boundary."""
-        _, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary", b"")
+        boundary = parse_parameters(content_type)[1].get("boundary", "").encode("latin-1")
         if not boundary:
             raise InvalidRequest("multipart/form-data needs a boundary parameter.")
         self._body = body
         self._events: deque[Event] = deque()
-        self._headers: dict[str, bytes] = {}
+        self._headers: dict[str, list[str]] = {}
         self._field = b""
         self._value = b""
         self._finished = False
+        self._epilogue = 0
         try:
             self._parser = MultipartParser(
                 boundary,
@@ -87,15 +99,13 @@ class FormReader:
         if not self._finished:
             raise BodyIncomplete("The form ended before its last boundary; send it again.")
 
-    def _part(self, headers: Mapping[str, bytes]) -> Part:
-        disposition = headers.get("content-disposition", b"").decode("latin-1")
-        _, options = parse_options_header(disposition)
-        named = b"filename" in options or "filename*" in disposition
-        content_type = headers.get("content-type", b"").decode("latin-1") or None
+    def _part(self, headers: Headers) -> Part:
+        _, parameters = parse_parameters(headers.get("content-disposition", [""])[0])
         return Part(
-            name=options.get(b"name", b"").decode("utf-8", "replace"),
-            filename=disposition_filename(disposition) if named else None,
-            content_type=content_type,
+            name=_name_of(parameters),
+            filename=filename_of(parameters),
+            content_type=headers.get("content-type", [""])[0] or None,
+            declared=merged_digests(headers.get(name, []) for name in DIGEST_FIELDS),
             data=self._data(),
         )
 
@@ -113,7 +123,10 @@ class FormReader:
             if piece is None:
                 return None
             if self._finished:
-                continue  # an epilogue: nothing of ours
+                self._epilogue += len(piece)
+                if self._epilogue > MAX_EPILOGUE:
+                    raise InvalidRequest("The form goes on after its last boundary.")
+                continue
             try:
                 self._parser.write(piece)
             except FormParserError as error:
@@ -130,7 +143,7 @@ class FormReader:
         self._value += data[start:end]
 
     def _on_header_end(self) -> None:
-        self._headers[self._field.decode("latin-1").lower()] = self._value
+        self._headers.setdefault(self._field.decode("latin-1").lower(), []).append(self._value.decode("latin-1"))
         self._field, self._value = b"", b""
 
     def _on_headers_finished(self) -> None:
@@ -138,3 +151,13 @@ class FormReader:
 
     def _on_end(self) -> None:
         self._finished = True
+
+
+def _name_of(parameters: Mapping[str, str]) -> str:
+    try:
+        name = parameters.get("name", "").encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("The name of a part of the form is not text in UTF-8.") from error
+    if not name:
+        raise InvalidRequest('Every part of a form has a name: Content-Disposition: form-data; name="file".')
+    return name

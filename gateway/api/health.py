@@ -18,6 +18,7 @@ router = APIRouter()
 PROBE_SECONDS = 2.0  # a probe that waits longer is a failure to Kubernetes anyway
 
 
+@router.head("/v1/limits", include_in_schema=False)
 @router.get("/v1/limits", tags=["limits"], responses=problems(), summary="What this service takes")
 async def limits(services: Services) -> Limits:
     set_to = services.settings.limits
@@ -37,11 +38,13 @@ async def limits(services: Services) -> Limits:
     )
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", tags=["probes"], summary="The event loop runs")
 async def livez() -> dict[str, str]:
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", tags=["probes"], summary="Not draining, storage writable, database reachable")
 async def readyz(services: Services, response: Response) -> dict[str, object]:
     reasons = ["draining"] if services.draining else []
@@ -49,6 +52,7 @@ async def readyz(services: Services, response: Response) -> dict[str, object]:
     return _verdict(reasons, response)
 
 
+@router.head("/startupz", include_in_schema=False)
 @router.get("/startupz", tags=["probes"], summary="The database has the schema of this version")
 async def startupz(services: Services, response: Response) -> dict[str, object]:
     try:
@@ -58,6 +62,7 @@ async def startupz(services: Services, response: Response) -> dict[str, object]:
     return _verdict([] if current else ["schema_not_current"], response)
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", tags=["probes"], summary="Prometheus metrics of this process")
 async def metrics(services: Services) -> Response:
     return Response(services.metrics.render(), media_type=services.metrics.content_type)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from common import errors
 from common.settings import LimitsSettings
+from gateway.api.disposition import disposition_filename, parse_parameters
 from gateway.api.documented import problems
-from gateway.api.fields import body_of, content_digest, content_length, disposition_filename
+from gateway.api.fields import DIGEST_FIELDS, body_of, content_digest, content_length
+from gateway.api.form_fields import about_of
 from gateway.api.forms import FormReader, Part, read_field
 from gateway.api.jobs import RETRY_AFTER
 from gateway.api.schemas import AcceptedFile, AcceptedFiles, JobView
@@ -75,7 +76,7 @@ async def post_files(
     content_type = request.headers.get("content-type", "")
     delivery = Delivery()
     try:
-        if content_type.lower().startswith("multipart/form-data"):
+        if parse_parameters(content_type)[0] == "multipart/form-data":
             about = await _read_form(request, caller, ingest, delivery, services.settings.limits)
             accepted = await ingest.accept(caller, delivery, about)
             return AcceptedFiles(files=[_accepted(item) for item in accepted])
@@ -102,15 +103,18 @@ async def _read_form(
     request: Request, caller: CallerValue, ingest: IngestService, delivery: Delivery, limits: LimitsSettings
 ) -> Description:
     """Store every file part while it arrives; the fields may stand before, between or after them."""
+    if any(name in request.headers for name in DIGEST_FIELDS):
+        raise errors.InvalidDigest("A digest of a whole form is not compared; send Content-Digest in each file part.")
     fields: dict[str, str] = {}
-    reader = FormReader(request.headers["content-type"], body_of(request))
-    async for part in reader.parts():
+    others = 0
+    async for part in FormReader(request.headers["content-type"], body_of(request)).parts():
+        if await _receive_part(part, caller, ingest, delivery, limits):
+            continue
+        others += 1
+        if others > MAX_FIELDS:
+            raise errors.InvalidRequest(f"A form may have at most {MAX_FIELDS} fields.")
         if part.filename is None:
             fields[part.name] = await read_field(part, limits.max_metadata_bytes)
-            if len(fields) > MAX_FIELDS:
-                raise errors.InvalidRequest(f"A form may have at most {MAX_FIELDS} fields.")
-            continue
-        await _receive_part(part, caller, ingest, delivery, limits)
     if not delivery.received:
         raise errors.InvalidRequest("The form has no file: a file part needs a filename.")
     return about_of(fields)
@@ -118,45 +122,22 @@ async def _read_form(
 
 async def _receive_part(
     part: Part, caller: CallerValue, ingest: IngestService, delivery: Delivery, limits: LimitsSettings
-) -> None:
+) -> bool:
+    """Whether the part was a file."""
+    pieces = Pieces(part.data)
+    if part.filename is None or (part.filename == "" and await pieces.ended()):  # a browser's file input left empty
+        return False
     if len(delivery.received) >= limits.max_form_files:
         raise errors.InvalidRequest(f"A form may bring at most {limits.max_form_files} files.")
     await ingest.receive(
-        caller, delivery, Pieces(part.data), filename=part.filename or "", content_type=part.content_type
+        caller,
+        delivery,
+        pieces,
+        filename=part.filename,
+        content_type=part.content_type,
+        declared=part.declared,
     )
-
-
-def about_of(fields: dict[str, str]) -> Description:
-    """`description`, `tags`, `metadata`; `client_id`, `timestamp` and all others become metadata. Pure."""
-    rest = dict(fields)
-    description = rest.pop("description", None)
-    tags = _tags_of(rest.pop("tags", ""))
-    metadata = _object_of("metadata", rest.pop("metadata", "{}"))
-    return Description(description, {**metadata, **rest}, tags)
-
-
-def _tags_of(text: str) -> dict[str, str]:
-    if not text.strip():
-        return {}
-    if text.lstrip().startswith("{"):
-        return {key: str(value) for key, value in _object_of("tags", text).items()}
-    if text.lstrip().startswith("["):
-        return parse_tags([str(item) for item in _parsed("tags", text)])
-    return parse_tags([part for part in text.split(",") if part.strip()])
-
-
-def _object_of(field: str, text: str) -> dict[str, Any]:
-    value = _parsed(field, text)
-    if not isinstance(value, dict):
-        raise errors.InvalidRequest(f"The form field {field} must be a JSON object.")
-    return value
-
-
-def _parsed(field: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise errors.InvalidRequest(f"The form field {field} is not valid JSON.") from error
+    return True
 
 
 def _accepted(item: Accepted) -> AcceptedFile:

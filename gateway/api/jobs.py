@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from common import errors
 from common.states import JobKind, JobState
 from gateway.api.documented import problems
+from gateway.api.numbers import Limit
 from gateway.api.schemas import JobPage, JobView
 from gateway.dependencies import Caller, Jobs
 from gateway.service.jobs import JobStatus
@@ -27,9 +29,19 @@ def job_answer(status: JobStatus, response: Response) -> JobView:
     return JobView.of(status)
 
 
+@router.head("/{job_id}", include_in_schema=False)
 @router.get("/{job_id}", responses=problems(errors.JobNotFound), summary="State and progress of a job")
-async def get_job(job_id: str, caller: Caller, jobs: Jobs, response: Response, wait: Wait = 0) -> JobView:
-    return job_answer(await jobs.status(caller, job_id, wait), response)
+async def get_job(
+    job_id: str, caller: Caller, jobs: Jobs, request: Request, response: Response, wait: Wait = 0
+) -> JobView:
+    return job_answer(await jobs.status(caller, job_id, wait, partial(_gone, request)), response)
+
+
+async def _gone(request: Request) -> None:
+    """Until the client has closed its connection. A poll that is held takes no place among the requests in flight."""
+    with request.scope["slots"].lent():
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
 
 
 @router.post(
@@ -39,10 +51,12 @@ async def get_job(job_id: str, caller: Caller, jobs: Jobs, response: Response, w
     summary="Drive a dead letter again",
 )
 async def retry_job(job_id: str, caller: Caller, jobs: Jobs, response: Response) -> JobView:
-    """For a job that failed with `attempts_exhausted`: it goes back to the queue with all its attempts."""
+    """For a job that failed with `attempts_exhausted`: it goes back to the queue with all its attempts. A job that has
+    not ended is answered as it is, so the call may be repeated."""
     return job_answer(await jobs.retry(caller, job_id), response)
 
 
+@router.head("", include_in_schema=False)
 @router.get("", responses=problems(), summary="Jobs, newest first")
 async def list_jobs(
     caller: Caller,
@@ -50,7 +64,7 @@ async def list_jobs(
     state: JobState | None = None,
     kind: JobKind | None = None,
     cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Limit = 100,
 ) -> JobPage:
     page = await jobs.page(caller, state, kind, cursor, limit)
     return JobPage(items=[JobView.of(jobs.listed(job)) for job in page.items], next_cursor=page.next_cursor)

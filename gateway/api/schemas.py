@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from common.db.models import File, Job
+from common.errors import MetadataTooLarge
 from common.states import JobKind, JobState, UploadState
 from gateway.service.jobs import JobStatus
 from gateway.service.requests import Description, NewUpload, parse_tags
@@ -17,13 +18,27 @@ DigestMap = dict[str, str]
 DIGEST_EXAMPLE: dict[str, JsonValue] = {"sha-256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
 
 
+# Far above every limit: what has more is refused before each member is looked at and finds its own place in the answer.
+MOST_MEMBERS = 100
+MOST_TAGS = 1000  # as many as `max_tags` can be
+
+
 def _tags(value: Any) -> Any:
     """`{"k": "v"}` is the form; a list of `k=v` or `k` texts is taken too."""
+    if isinstance(value, dict | list) and len(value) > MOST_TAGS:
+        raise MetadataTooLarge(f"A file may have at most {MOST_TAGS} tags.", limit=MOST_TAGS)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return parse_tags(value)
     return value
 
 
+def _few(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MOST_MEMBERS:
+        raise ValueError(f"may have at most {MOST_MEMBERS} members")
+    return value
+
+
+Declared = Annotated[DigestMap, BeforeValidator(_few)]
 Tags = Annotated[dict[str, str], BeforeValidator(_tags)]
 
 
@@ -31,6 +46,11 @@ class Shape(BaseModel):
     """Base of requests: unknown members are refused, so that a typing mistake is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_members(cls, value: Any) -> Any:
+        return _few(value)
 
 
 class UploadCreate(Shape):
@@ -53,7 +73,7 @@ class UploadCreate(Shape):
     chunk_size: int | None = Field(
         None, strict=True, description="Bytes; within `GET /v1/limits`. Default: our choice."
     )
-    digests: DigestMap = Field(default_factory=dict, description="Of the whole file; compared before it is published.")
+    digests: Declared = Field(default_factory=dict, description="Of the whole file; compared before it is published.")
     description: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     tags: Tags = Field(default_factory=dict)
@@ -65,7 +85,7 @@ class UploadCreate(Shape):
 
 class FinalizeRequest(Shape):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"digests": DIGEST_EXAMPLE}})
-    digests: DigestMap = Field(default_factory=dict)
+    digests: Declared = Field(default_factory=dict)
 
 
 class FilePatch(Shape):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Header, Path, Request, Response
+from fastapi import APIRouter, Body, Header, Request, Response
 
 from common import errors
 from common.digests import CRC_64, crc64_bytes, to_hex
 from gateway.api.documented import problems
 from gateway.api.fields import body_of, content_digest, content_length
 from gateway.api.jobs import job_answer
+from gateway.api.numbers import Index
 from gateway.api.schemas import ChunkView, FinalizeRequest, JobView, UploadCreate, UploadView
 from gateway.dependencies import Caller, Chunks, Finalizing, Jobs, Uploads
 from gateway.intake import Pieces
@@ -61,6 +62,7 @@ async def create_upload(
     return UploadView.of(status)
 
 
+@router.head("/{upload_id}", include_in_schema=False)
 @router.get("/{upload_id}", responses=problems(errors.UploadNotFound), summary="What has arrived, what is missing")
 async def get_upload(upload_id: str, caller: Caller, uploads: Uploads) -> UploadView:
     return UploadView.of(await uploads.status(caller, upload_id))
@@ -69,7 +71,7 @@ async def get_upload(upload_id: str, caller: Caller, uploads: Uploads) -> Upload
 @router.put("/{upload_id}/chunks/{index}", responses=problems(*_PUT), openapi_extra=_BODY, summary="Send a chunk")
 async def put_chunk(
     upload_id: str,
-    index: Annotated[int, Path(description="From 0.")],
+    index: Index,
     request: Request,
     caller: Caller,
     chunks: Chunks,

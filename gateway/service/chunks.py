@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.db.models import Upload
 from common.digests import Digests
-from common.errors import ChunkLength, StorageUnavailable, UploadNotOpen
+from common.errors import ChunkLength, DatabaseUnavailable, StorageUnavailable, UploadNotOpen
 from common.states import UploadState
 from common.storage.base import Receipt, Segment, Storage, UploadKey
 from common.telemetry import Metrics, get_logger
@@ -59,7 +59,13 @@ class ChunkService:
         facts = self._facts.get(caller.tenant, upload_id)
         if facts is not None:
             return facts
-        upload = await self._uploads.load(caller, upload_id)
+        try:
+            upload = await self._uploads.load(caller, upload_id)
+        except DatabaseUnavailable:
+            facts = self._facts.prolong(caller.tenant, upload_id)
+            if facts is None:
+                raise
+            return facts
         self._require_open(upload)
         if upload.size is None:
             raise UploadNotOpen("This upload is one stream; it takes no chunks.", state=upload.state)

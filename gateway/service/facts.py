@@ -38,6 +38,15 @@ class FactsCache:
         self._entries.move_to_end((tenant, upload_id))
         return entry[1]
 
+    def prolong(self, tenant: str, upload_id: str) -> Facts | None:
+        """Also old facts, as good as new from now on: for while the database is away. They never change; only that
+        the upload may have ended meanwhile is not known, and the storage knows that."""
+        entry = self._entries.get((tenant, upload_id))
+        if entry is None:
+            return None
+        self._entries[tenant, upload_id] = (time.monotonic() + TTL, entry[1])
+        return entry[1]
+
     def put(self, upload: Upload) -> Facts:
         """`upload` must have a known size."""
         assert upload.size is not None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
+from common.chunking import MIB
 from common.db.database import Database
 from common.db.files import FileFilter
 from common.db.models import File
-from common.db.paging import Page
+from common.db.paging import Page, bounded
 from common.errors import FileCorrupt, FileNotFound, StorageUnavailable
 from common.ids import is_id
 from common.settings import LimitsSettings
@@ -19,6 +22,8 @@ from gateway.service.caller import Caller
 from gateway.service.requests import Description, check_about
 
 log = get_logger(__name__)
+
+PAGE_BYTES = 4 * MIB  # a page of a listing ends where it passes this
 
 
 class FileService:
@@ -40,9 +45,10 @@ class FileService:
         raise FileNotFound("There is no file with this id.")
 
     async def page(self, caller: Caller, wanted: FileFilter, cursor: str | None, limit: int) -> Page[File]:
-        """Newest first. Raises InvalidRequest for a foreign cursor."""
+        """Newest first; shorter than `limit` where the files have much to say. Raises InvalidRequest for a foreign
+        cursor."""
         async with self._database.reading() as db:
-            return await db.files.page(caller.tenant, wanted, cursor, limit)
+            return await bounded(partial(db.files.page, caller.tenant, wanted), cursor, limit, _weight, PAGE_BYTES)
 
     async def change(self, caller: Caller, file_id: str, given: dict[str, Any]) -> File:
         """Set those of description, tags and metadata that are in `given`. Raises FileNotFound, MetadataTooLarge."""
@@ -78,25 +84,18 @@ class FileService:
             await db.files.remove(file_id)
         log.info("file.deleted", file_id=file_id)
 
-    async def open(self, file: File, start: int, length: int) -> AsyncIterator[bytes]:
-        """The bytes of a range. Raises FileCorrupt, FileNotFound when the file was deleted meanwhile."""
+    def check_sound(self, file: File) -> None:
+        """Raises FileCorrupt for a file whose bytes are known to be wrong."""
         if file.state == FileState.CORRUPT:
-            raise FileCorrupt("The scrub found other bytes than were published; upload the file again.")
+            raise FileCorrupt("The stored bytes are not those that were published; upload the file again.")
+
+    async def open(self, file: File, start: int, length: int) -> Content:
+        """The bytes of a range; close them. Raises FileNotFound when the file was deleted meanwhile."""
         try:
             content = await self._storage.read(ObjectKey(file.tenant, file.id), start, length)
         except FileNotFoundError as error:
             raise await self._lost(file) from error
-        return self._counted(content)
-
-    async def _counted(self, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        try:
-            async for piece in content:
-                self._metrics.sent_bytes.inc(len(piece))
-                yield piece
-        finally:
-            close = getattr(content, "aclose", None)
-            if close is not None:
-                await close()
+        return Content(content, self._metrics)
 
     async def _lost(self, file: File) -> FileNotFound | StorageUnavailable:
         async with self._database.reading() as db:
@@ -105,3 +104,29 @@ class FileService:
             return FileNotFound("The file was deleted.")
         log.error("file.bytes_lost", file_id=file.id)
         return StorageUnavailable("The bytes of this file cannot be read; tell the operator.")
+
+
+def _weight(file: File) -> int:
+    """About the bytes of a file in a listing; what clients cannot make longer counts as 1 KiB."""
+    return 1024 + len(json.dumps([file.description, file.meta, file.tags, file.attributes, file.digests]))
+
+
+class Content:
+    """Bytes of a file on their way out, counted. `aclose` lets go of them, also where none was asked for."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], metrics: Metrics) -> None:
+        self._pieces = pieces
+        self._sent = metrics.sent_bytes
+
+    def __aiter__(self) -> Content:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._pieces)
+        self._sent.inc(len(piece))
+        return piece
+
+    async def aclose(self) -> None:
+        close = getattr(self._pieces, "aclose", None)
+        if close is not None:
+            await close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from common.db.clock import db_now
@@ -35,19 +36,21 @@ class FinalizeService:
         given = check_digests(digests)
         upload = await self._uploads.load(caller, upload_id)
         if upload.state in HAS_JOB or (upload.state == UploadState.FAILED and upload.job_id):
-            return await self._job_of(caller, upload)
+            return await self._job_of(caller, upload, given)
         if upload.state != UploadState.OPEN:
             raise UploadNotOpen(f"The upload is {upload.state}; it cannot be finalized.", state=upload.state)
         status = await self._uploads.status_of(upload)
         if status.missing:
             raise ChunksMissing("Send the chunks in `missing`, then finalize again.", missing=status.missing)
         declared = _merged(upload.digests, given)
-        return await self.start_job(caller, upload, digests=declared)
+        return await self.start_job(caller, upload, given, digests=declared)
 
-    async def start_job(self, caller: Caller, upload: Upload, **values: object) -> Job:
+    async def start_job(
+        self, caller: Caller, upload: Upload, given: Mapping[str, str] | None = None, **values: object
+    ) -> Job:
         """open -> finalizing with `values`, and the job, in one transaction; then ring the bell.
 
-        Of several calls at once one makes the job and all return it.
+        Of several calls at once one makes the job and all return it; those whose digests are not in it are refused.
         """
         job = _new_job(caller, upload)
         async with self._database.transaction() as db:
@@ -66,13 +69,20 @@ class FinalizeService:
         if not moved:
             upload = await self._uploads.load(caller, upload.id)
             if upload.state in HAS_JOB:
-                return await self._job_of(caller, upload)
+                return await self._job_of(caller, upload, given or {})
             raise UploadNotOpen(f"The upload is {upload.state}.", state=upload.state)
         await self._bell.ring(Ring(job.id, JobKind.FINALIZE, job.epoch))
         log.info("upload.finalizing", upload_id=upload.id, job_id=job.id)
         return job
 
-    async def _job_of(self, caller: Caller, upload: Upload) -> Job:
+    async def _job_of(self, caller: Caller, upload: Upload, given: Mapping[str, str]) -> Job:
+        """The job that there is. Raises InvalidDigest where it does not compare what this call declares."""
+        for name, value in given.items():
+            if upload.digests.get(name) != value:
+                raise InvalidDigest(
+                    f"The upload was finalized with another {name} digest, or with none: this one is not compared. "
+                    "Finalize with the same digests as before, and compare those of the file."
+                )
         async with self._database.reading() as db:
             job = await db.jobs.get(caller.tenant, upload.job_id or "")
         if job is None:

@@ -12,7 +12,7 @@ from common.chunking import default_chunk_size
 from common.db.database import Database
 from common.db.models import Job, Upload
 from common.digests import Digests, StreamHasher
-from common.errors import FileTooLarge, SluiceError
+from common.errors import BodyIncomplete, FileTooLarge, SluiceError
 from common.settings import LimitsSettings
 from common.storage.base import Segment, Storage, UploadKey
 from common.telemetry import Metrics, get_logger
@@ -83,7 +83,8 @@ class IngestService:
     ) -> None:
         """Store one file of the delivery. `length` is its size where the client declared it.
 
-        Raises what a new upload raises, FileTooLarge as soon as the limit is passed, DigestMismatch.
+        Raises what a new upload raises, FileTooLarge as soon as the limit is passed, DigestMismatch, BodyIncomplete
+        where the body has ended before `length`.
         """
         check_size(length or 0, self._limits)
         # an open end: as long as the largest file, so that the chunks can never be too many
@@ -95,9 +96,13 @@ class IngestService:
             await db.uploads.insert(upload)
         entry = Received(upload, 0)
         delivery.received.append(entry)
-        await self._uploads.make_room(caller, upload)
+        await self._uploads.make_room(upload)
         running = StreamHasher(declared) if declared else None
         await self._store(entry, pieces, running)
+        if (
+            length is not None and entry.size != length
+        ):  # no file of another size than was declared, whatever the server
+            raise BodyIncomplete(f"The body has {entry.size} bytes, Content-Length says {length}; send it again.")
         if running is not None and declared:
             compare_digests(declared, running.digests())
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
+from common.chunking import MIB
 from common.db.database import Database
 from common.db.models import Job
-from common.db.paging import Page
+from common.db.paging import Page, bounded
 from common.errors import DatabaseUnavailable, JobNotFound, JobNotRetryable
 from common.ids import is_id
 from common.queue import Bell, Ring
@@ -20,7 +23,12 @@ from gateway.service.caller import Caller
 
 log = get_logger(__name__)
 
+PAGE_BYTES = 4 * MIB  # a page of a listing ends where it passes this
 LOOK_SECONDS = 1.0  # how late a waiting client hears of the end when Redis lost the wake-up
+LOOK_BATCH = 1000  # ids in one statement
+
+Gone = Callable[[], Awaitable[None]]
+"""Returns when nobody waits for the answer any more. It runs only while a poll is held, and may be cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +46,12 @@ class JobStatus:
 class Waiters:
     """All polls of this process that wait for a job, woken by Redis or by one look at the database for all."""
 
-    def __init__(self, database: Database, signals: Signals) -> None:
+    def __init__(self, database: Database, signals: Signals, most: int) -> None:
+        """`most` polls are held at once."""
         self._database = database
         self._signals = signals
+        self._most = most
+        self._held = 0
         self._events: dict[str, set[asyncio.Event]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
@@ -66,6 +77,11 @@ class Waiters:
         for event in self._events.get(job_id, ()):
             event.set()
 
+    @property
+    def full(self) -> bool:
+        """Whether no further poll may be held: it is answered at once instead."""
+        return self._held >= self._most
+
     @contextmanager
     def waiting(self, job_id: str) -> Iterator[asyncio.Event]:
         """Registered before the state is read, so that an end between the two is not missed."""
@@ -74,9 +90,11 @@ class Waiters:
             event.set()
         events = self._events.setdefault(job_id, set())
         events.add(event)
+        self._held += 1
         try:
             yield event
         finally:
+            self._held -= 1
             events.discard(event)
             if not events:
                 self._events.pop(job_id, None)
@@ -86,11 +104,13 @@ class Waiters:
             await asyncio.sleep(LOOK_SECONDS)
             if not self._events:
                 continue
+            waited_for = list(self._events)
             with suppress(DatabaseUnavailable):
-                async with self._database.reading() as db:
-                    ended = await db.jobs.final_states(list(self._events)[:1000])
-                for job_id in ended:
-                    self.wake(job_id)
+                for start in range(0, len(waited_for), LOOK_BATCH):
+                    async with self._database.reading() as db:
+                        ended = await db.jobs.final_states(waited_for[start : start + LOOK_BATCH])
+                    for job_id in ended:
+                        self.wake(job_id)
 
 
 class JobService:
@@ -103,16 +123,14 @@ class JobService:
         self._waiters = waiters
         self._max_wait = max_wait
 
-    async def status(self, caller: Caller, job_id: str, wait: float = 0) -> JobStatus:
-        """The job now, or at its end if that comes within `wait` seconds. Raises JobNotFound."""
+    async def status(self, caller: Caller, job_id: str, wait: float = 0, gone: Gone | None = None) -> JobStatus:
+        """The job now, or at its end if that comes within `wait` seconds and before `gone`. Raises JobNotFound."""
         job = await self._load(caller, job_id)
-        if wait > 0 and JobState(job.state) not in JOB_FINAL:
+        if wait > 0 and JobState(job.state) not in JOB_FINAL and not self._waiters.full:
             with self._waiters.waiting(job_id) as ended:
                 job = await self._load(caller, job_id)
                 if JobState(job.state) not in JOB_FINAL:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(min(wait, self._max_wait)):
-                            await ended.wait()
+                    await _first_of(min(wait, self._max_wait), ended.wait, gone)
                     job = await self._load(caller, job_id)
         return await self.status_of(job)
 
@@ -129,17 +147,21 @@ class JobService:
     async def page(
         self, caller: Caller, state: JobState | None, kind: JobKind | None, cursor: str | None, limit: int
     ) -> Page[Job]:
-        """Newest first. Raises InvalidRequest for a foreign cursor."""
+        """Newest first; shorter than `limit` where the errors are long. Raises InvalidRequest for a foreign cursor."""
         async with self._database.reading() as db:
-            return await db.jobs.page(caller.tenant, state=state, kind=kind, cursor=cursor, limit=limit)
+            fetch = partial(db.jobs.page, caller.tenant, state=state, kind=kind)
+            return await bounded(fetch, cursor, limit, _weight, PAGE_BYTES)
 
     async def retry(self, caller: Caller, job_id: str) -> JobStatus:
-        """Drive a dead letter again, with all its attempts. Raises JobNotFound, JobNotRetryable."""
+        """Drive a dead letter again, with all its attempts; again: nothing. Raises JobNotFound, JobNotRetryable."""
         await self._load(caller, job_id)
         async with self._database.transaction() as db:
             job = await db.jobs.redrive(caller.tenant, job_id)
         if job is None:
-            raise JobNotRetryable("Only a job that failed with attempts_exhausted can be driven again.")
+            status = await self.status_of(await self._load(caller, job_id))
+            if status.final:
+                raise JobNotRetryable("Only a job that failed with attempts_exhausted can be driven again.")
+            return status
         await self._bell.ring(Ring(job.id, JobKind(job.kind), job.epoch))
         log.info("job.redriven", job_id=job.id)
         return await self.status_of(job)
@@ -151,3 +173,21 @@ class JobService:
             if job is not None:
                 return job
         raise JobNotFound("There is no job with this id; it may have been removed after it ended.")
+
+
+def _weight(job: Job) -> int:
+    """About the bytes of a job in a listing; without its error it has less than 1 KiB."""
+    return 1024 + len(json.dumps([job.error_detail, job.error_extras]))
+
+
+async def _first_of(seconds: float, *events: Callable[[], Awaitable[object]] | None) -> None:
+    """Wait until one of the events has come or the seconds are over; what an event raises is raised."""
+    waits = [asyncio.ensure_future(event()) for event in events if event is not None]
+    try:
+        done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for event in done:
+            event.result()
+    finally:
+        for event in waits:
+            event.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)

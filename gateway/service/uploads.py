@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -72,7 +73,8 @@ class UploadService:
                 await db.uploads.insert(upload)
         except IntegrityError:
             return await self._created_before(caller, wanted, idempotency_key)
-        await self.make_room(caller, upload)
+        await self.make_room(upload)
+        self._facts.put(upload)  # its chunks come next, and hundreds of uploads may begin at once
         log.info("upload.created", upload_id=upload.id, size=upload.size, chunk_size=upload.chunk_size)
         return self._status(upload, [])
 
@@ -100,14 +102,20 @@ class UploadService:
             expires_at=now + timedelta(seconds=self._limits.upload_ttl),
         )
 
-    async def make_room(self, caller: Caller, upload: Upload) -> None:
-        """Begin in the storage; where that fails the row is ended at once, so nothing is left behind."""
+    async def make_room(self, upload: Upload) -> None:
+        """Begin in the storage; where that fails the row goes again: a full disk must not fill the database."""
         try:
             await self._storage.begin(UploadKey(upload.tenant, upload.id), upload.size)
         except SluiceError:
-            # the same key may come again: then it makes an upload, and does not find this dead one
-            await self._abort(caller, upload.id, idempotency_key=None)
+            await self._forget(upload)
             raise
+
+    async def _forget(self, upload: Upload) -> None:
+        """Remove an upload that never began, so that its Idempotency-Key can make one later."""
+        with suppress(StorageUnavailable):  # what there is of it is found by fsck
+            await self._storage.abort(UploadKey(upload.tenant, upload.id))
+        async with self._database.transaction() as db:
+            await db.uploads.remove_open(upload.tenant, upload.id)
 
     def _new_row(self, caller: Caller, wanted: NewUpload, idempotency_key: str | None) -> Upload:
         check_size(wanted.size, self._limits)
@@ -170,16 +178,13 @@ class UploadService:
 
     async def abort(self, caller: Caller, upload_id: str) -> None:
         """End an open upload and free its bytes; again: nothing. Raises UploadNotFound, UploadFinalized."""
-        await self._abort(caller, upload_id)
-
-    async def _abort(self, caller: Caller, upload_id: str, **values: object) -> None:
         upload = await self.load(caller, upload_id)
         if upload.state in HAS_JOB:
             raise UploadFinalized(f"The upload is {upload.state}; delete the file instead.", state=upload.state)
         async with self._database.transaction() as db:
-            moved = await db.uploads.move(upload.tenant, upload.id, UploadState.OPEN, UploadState.ABORTED, **values)
+            moved = await db.uploads.move(upload.tenant, upload.id, UploadState.OPEN, UploadState.ABORTED)
         if not moved and upload.state == UploadState.OPEN:
-            await self._abort(caller, upload_id, **values)  # somebody moved it between our two statements: look again
+            await self.abort(caller, upload_id)  # somebody moved it between our two statements: look again
             return
         self._facts.forget(upload.tenant, upload.id)
         if upload.cleaned:

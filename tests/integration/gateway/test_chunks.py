@@ -74,14 +74,16 @@ def test_an_upload_of_another_tenant_does_not_exist(gateway: Gateway, upload: Js
     assert gateway.upload_folder(upload["id"]).is_dir()
 
 
-@pytest.mark.parametrize("index", ["3", "-1", "1" + "0" * 40])
+@pytest.mark.parametrize("index", ["3", "1" + "0" * 40])
 def test_an_index_outside_the_upload_is_refused(gateway: Gateway, upload: Json, index: str) -> None:
     problem = assert_problem(gateway.put(upload, index, b"x" * 10), 422, "chunk_out_of_range")
     assert problem["chunk_count"] == 3
     finish(gateway, upload)
 
 
-@pytest.mark.parametrize("index", ["one", "1.5", "0x1", "%00", "null", "1" * 5000])
+@pytest.mark.parametrize(
+    "index", ["one", "1.5", "0x1", "null", "1" * 5000, "-1", "+1", "01", "00", "1_0", "%201", "1.0", "%D9%A1"]
+)
 def test_an_index_that_is_no_number_is_refused(gateway: Gateway, upload: Json, index: str) -> None:
     assert_problem(gateway.put(upload, index, b"x" * 10), 422, "invalid_request")
     finish(gateway, upload)
@@ -218,19 +220,17 @@ def test_ten_thousand_chunks_make_one_file(gateway: Gateway) -> None:
     upload = gateway.create(len(content), chunk_size=2)
     assert upload["chunk_count"] == 10_000
     began = time.monotonic()
-    with gateway.wire(30) as wire:  # pipelined by the hundred: the client's own cost is not what is tested
-        for first in range(0, 10_000, 100):
-            heads = [
-                f"PUT /v1/uploads/{upload['id']}/chunks/{first + n} HTTP/1.1\r\nHost: test\r\n" for n in range(100)
-            ]
-            bodies = [content[2 * (first + n) : 2 * (first + n) + 2] for n in range(100)]
+    with gateway.wire(30) as wire:  # pipelined by the eight: the client's own cost is not what is tested
+        for first in range(0, 10_000, 8):
+            heads = [f"PUT /v1/uploads/{upload['id']}/chunks/{first + n} HTTP/1.1\r\nHost: test\r\n" for n in range(8)]
+            bodies = [content[2 * (first + n) : 2 * (first + n) + 2] for n in range(8)]
             wire.send(
                 b"".join(
                     head.encode() + b"Content-Length: 2\r\n\r\n" + body
                     for head, body in zip(heads, bodies, strict=True)
                 )
             )
-            assert [wire.answer().status_code for _ in range(100)] == [200] * 100
+            assert [wire.answer().status_code for _ in range(8)] == [200] * 8
     assert time.monotonic() - began < 60
     assert gateway.look(upload)["missing"] == []
     file = gateway.finish(upload)

@@ -83,7 +83,8 @@ def test_files_of_another_tenant_do_not_exist(own_gateway: Gateway, add_file: Ad
     "query",
     [
         "cursor=nonsense", "cursor=AAAA", "cursor=%00", "cursor=ä", "cursor=MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMHxh",
-        "limit=0", "limit=1001", "limit=x", "created_after=yesterday", "created_after=0001-01-01T00:00:00%2B14:00",
+        "limit=0", "limit=1001", "limit=x", "limit=1.0", "limit=%2B5", "limit=1_0", "limit=-1",
+        "created_after=yesterday", "created_after=0001-01-01T00:00:00%2B14:00",
         "created_before=9999-12-31T23:59:59-14:00", "filename=%00", "tag=%00", "tag=a=%00", "content_type=%00",
     ],
 )  # fmt: skip
@@ -133,7 +134,7 @@ def test_a_change_that_is_not_allowed_changes_nothing(gateway: Gateway, file: Js
     assert gateway.http.get(file["links"]["self"]).json() == before
 
 
-@pytest.mark.parametrize("file_id", [new_id(), "nonsense", "%00"])
+@pytest.mark.parametrize("file_id", [new_id(), "nonsense", "%20", "%C2%85"])
 def test_an_unknown_file_is_404(gateway: Gateway, file_id: str) -> None:
     for method, path in [("GET", ""), ("DELETE", ""), ("GET", "/content")]:
         assert_problem(gateway.http.request(method, f"/v1/files/{file_id}{path}"), 404, "file_not_found")
@@ -157,3 +158,26 @@ def test_a_file_whose_bytes_were_lost_is_503_and_never_a_short_body(gateway: Gat
     answer = gateway.http.get(file["links"]["content"])
     assert_problem(answer, 503, "storage_unavailable")
     assert "retry-after" in answer.headers
+    assert gateway.http.head(file["links"]["content"]).status_code == 503
+
+
+def test_head_is_get_without_the_body(gateway: Gateway, file: Json) -> None:
+    upload, job = gateway.create(1), gateway.http.get("/v1/jobs?limit=1").json()["items"][0]
+    paths = ["/livez", "/v1/limits", "/v1/files?tag=none", "/v1/jobs?state=cancelled"]
+    for path in [*paths, file["links"]["self"], upload["links"]["self"], job["links"]["self"]]:
+        whole, head = gateway.http.get(path), gateway.http.head(path)
+        assert (head.status_code, head.content) == (200, b""), path
+        assert head.headers["content-length"] == str(len(whole.content))
+    assert gateway.http.head("/readyz").status_code == gateway.http.get("/readyz").status_code
+    assert gateway.http.head("/v1/files/nonsense").status_code == 404
+
+
+def test_a_page_ends_where_it_has_many_bytes(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [gateway.publish(b"", tags={"long": ""}, metadata={"a": "x" * 5000})["id"] for _ in range(5)]
+    monkeypatch.setattr("gateway.service.files.PAGE_BYTES", 10_000)
+    pages = [gateway.http.get("/v1/files?tag=long&limit=4").json()]
+    while pages[-1]["next_cursor"]:
+        query = {"tag": "long", "limit": 4, "cursor": pages[-1]["next_cursor"]}
+        pages.append(gateway.http.get("/v1/files", params=query).json())
+    assert [len(page["items"]) for page in pages] == [2, 2, 1]
+    assert [item["id"] for page in pages for item in page["items"]] == files[::-1]

@@ -61,6 +61,29 @@ def test_finalize_after_the_end_gives_the_ended_job(gateway: Gateway) -> None:
     assert gateway.look(upload)["file_id"] == again.json()["file_id"]
 
 
+@pytest.mark.parametrize("given", [{"crc32c": "00000000"}, {"sha-256": "0" * 64}])
+def test_a_digest_that_nobody_will_compare_is_refused(gateway: Gateway, given: dict[str, str]) -> None:
+    upload = gateway.send(b"0123456789")
+    digests = {"crc32c": "280c069e"}
+    job = gateway.finalize(upload, digests=digests).json()["id"]
+    assert_problem(gateway.finalize(upload, digests=given), 422, "invalid_digest")
+    assert gateway.ended(job)["state"] == "succeeded"
+    assert_problem(gateway.finalize(upload, digests=given), 422, "invalid_digest")
+    assert gateway.finalize(upload, digests=digests).json()["id"] == job
+    assert gateway.finalize(upload).json()["id"] == job
+
+
+def test_of_two_finalizes_at_once_the_one_with_another_digest_is_refused(gateway: Gateway) -> None:
+    upload = gateway.send(b"0123456789")
+    with ThreadPoolExecutor(4) as threads:
+        given = [
+            {"crc32c": "280c069e"},
+            {"sha-256": "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882"},
+        ] * 2
+        answers = list(threads.map(lambda digests: gateway.finalize(upload, digests=digests), given))
+    assert sorted(answer.status_code // 100 for answer in answers) == [2, 2, 4, 4]
+
+
 def test_finalize_without_a_body_is_fine(gateway: Gateway) -> None:
     upload = gateway.send(CONTENT)
     assert gateway.http.post(f"/v1/uploads/{upload['id']}/finalize").status_code == 202

@@ -61,7 +61,12 @@ def test_an_unknown_address_is_a_problem_document(gateway: Gateway, path: str) -
 def test_an_unknown_method_is_a_problem_document_and_says_what_is_allowed(gateway: Gateway) -> None:
     answer = gateway.http.put("/v1/limits")
     assert_problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("path", ["/livez%0A", "/v1/limits%0A", "/v1/uploads/x%0D%0A"])
+def test_a_line_break_at_the_end_of_an_address_is_not_overlooked(gateway: Gateway, path: str) -> None:
+    assert_problem(gateway.http.get(path), 404, "not_found")
 
 
 # --- Expect: 100-continue -----------------------------------------------------------------------------------
@@ -91,6 +96,13 @@ def test_a_chunk_of_an_upload_that_is_not_open_is_refused_without_its_body(gatew
     with gateway.wire() as wire:
         wire.head(chunk(upload), Content_Length=10, Expect="100-continue")
         assert_problem(wire.answer(), 409, "upload_not_open")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br, identity"])
+def test_a_coded_body_is_refused_before_it_is_sent(gateway: Gateway, upload: Json, coding: str) -> None:
+    with gateway.wire() as wire:
+        wire.head(chunk(upload), Content_Length=10, Content_Encoding=coding, Expect="100-continue")
+        assert_problem(wire.answer(), 415, "coding_not_allowed")
 
 
 # --- refused while sending ----------------------------------------------------------------------------------
@@ -282,14 +294,23 @@ def test_a_broken_chunked_encoding_leaves_no_receipt(gateway: Gateway, upload: J
 
 def test_more_requests_than_allowed_are_503(open_gateway: OpenGateway) -> None:
     own = open_gateway(MAX_REQUESTS="1")
-    job = own.finalize(own.send(b"x")).json()
+    upload = own.create(10)
     with own.wire() as wire:
-        wire.head(f"GET /v1/jobs/{job['id']}?wait=20")
-        until(lambda: own.waiting_polls() == 1)
+        wire.head(chunk(upload), Content_Length=10, Expect="100-continue")
+        assert wire.answer().status_code == 100
         answer = own.http.get("/v1/limits")
         assert_problem(answer, 503, "unavailable")
         assert answer.headers["retry-after"] == "1"
         assert own.http.get("/livez").status_code == 200
+
+
+def test_a_poll_that_waits_takes_no_place(open_gateway: OpenGateway) -> None:
+    own = open_gateway(MAX_REQUESTS="1")
+    job = own.finalize(own.send(b"x")).json()
+    with own.wire() as wire:
+        wire.head(f"GET /v1/jobs/{job['id']}?wait=20")
+        until(lambda: own.waiting_polls() == 1)
+        assert own.http.get("/v1/limits").status_code == 200
 
 
 # --- bugs ---------------------------------------------------------------------------------------------------

@@ -122,6 +122,26 @@ def test_a_poll_hears_of_the_end_without_redis(open_gateway: OpenGateway) -> Non
         assert time.monotonic() - began < 2  # one look a second
 
 
+def test_a_poll_whose_client_went_away_is_given_up(own_gateway: Gateway) -> None:
+    job = waiting_job(own_gateway)
+    with own_gateway.wire() as wire:
+        wire.head(f"GET /v1/jobs/{job['id']}?wait=20")
+        until(lambda: own_gateway.waiting_polls() == 1)
+    until(lambda: own_gateway.waiting_polls() == 0, seconds=5)
+
+
+def test_a_poll_beyond_those_that_may_wait_is_answered_at_once(open_gateway: OpenGateway) -> None:
+    own = open_gateway(MAX_WAITING_POLLS="1")
+    job = waiting_job(own)
+    with own.wire() as wire:
+        wire.head(f"GET /v1/jobs/{job['id']}?wait=20")
+        until(lambda: own.waiting_polls() == 1)
+        began = time.monotonic()
+        answer = own.http.get(f"/v1/jobs/{job['id']}?wait=20")
+        assert (answer.json()["state"], answer.headers["retry-after"]) == ("queued", "1")
+        assert time.monotonic() - began < 5
+
+
 def test_polls_that_wait_are_answered_when_the_server_drains(own_gateway: Gateway) -> None:
     job = waiting_job(own_gateway)
     with ThreadPoolExecutor(4) as pool:

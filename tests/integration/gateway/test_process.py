@@ -14,7 +14,7 @@ import pytest
 
 from gateway.__main__ import main
 from tests.integration.gateway.processes import part, run_part
-from tests.integration.gateway.rig import Gateway, environment_of, until
+from tests.integration.gateway.rig import Gateway, assert_problem, environment_of, until
 
 
 @contextmanager
@@ -68,8 +68,11 @@ def test_a_body_that_does_not_end_is_cut_when_the_drain_is_over(
             until(lambda: gateway.metric("sluice_intake_bytes") == 5)
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
+            answer = wire.answer()
             assert process.wait(20) == 0
             assert time.monotonic() - began < 8
+    assert assert_problem(answer, 503, "unavailable")
+    assert (answer.headers["retry-after"], answer.headers["connection"]) == ("1", "close")
 
 
 def refuses(port: int) -> bool:

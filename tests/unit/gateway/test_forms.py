@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import BodyIncomplete, InvalidFilename, InvalidRequest, MetadataTooLarge
+from common.errors import BodyIncomplete, InvalidDigest, InvalidRequest, MetadataTooLarge
+from gateway.api.form_fields import about_of
 from gateway.api.forms import FormReader, read_field
-from gateway.api.ingest import about_of
 from tests.unit.gateway.conftest import BodyOf
 
 TYPE = "multipart/form-data; boundary=BOUND"
@@ -86,10 +86,61 @@ async def test_a_form_without_a_boundary_is_refused(body_of: BodyOf, content_typ
         FormReader(content_type, body_of([]))
 
 
-async def test_a_file_part_without_a_name_is_refused(body_of: BodyOf) -> None:
-    body = b'--BOUND\r\nContent-Disposition: form-data; name="f"; filename=""\r\n\r\nx\r\n--BOUND--\r\n'
-    with pytest.raises(InvalidFilename):
-        await parts_of(body_of([body]))
+def form_of(*heads: bytes, content: bytes = b"x") -> bytes:
+    parts = (b"--BOUND\r\n" + head + b"\r\n\r\n" + content + b"\r\n" for head in heads)
+    return b"".join(parts) + b"--BOUND--\r\n"
+
+
+NAMED = b'Content-Disposition: form-data; name="f"; '
+
+
+async def test_a_file_part_may_have_an_empty_name(body_of: BodyOf) -> None:
+    assert await parts_of(body_of([form_of(NAMED + b'filename=""')])) == [("f", "", None, b"x")]
+
+
+async def test_a_file_name_inside_another_value_makes_no_file(body_of: BodyOf) -> None:
+    head = b'Content-Disposition: form-data; name="a; filename*=UTF-8\'\'evil; filename=\\"x\\""'
+    [part] = await parts_of(body_of([form_of(head)]))
+    assert part == ("a; filename*=UTF-8''evil; filename=\"x\"", None, None, b"x")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Disposition: form-data",
+        b'Content-Disposition: form-data; filename="f"',
+        b'Content-Disposition: form-data; name=""',
+        b'Content-Disposition: form-data; name="\xff"',
+        b"Content-Type: text/plain",
+    ],
+)
+async def test_a_part_without_a_name_is_refused(body_of: BodyOf, head: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="name"):
+        await parts_of(body_of([form_of(head)]))
+
+
+async def test_a_part_brings_its_digests(body_of: BodyOf) -> None:
+    head = NAMED + b'filename="a"\r\nContent-Digest: crc32c=:4waSgw==:\r\nRepr-Digest: crc64nvme=:AAAAAAAAAAA=:'
+    parts = [part async for part in FormReader(TYPE, body_of([form_of(head)])).parts()]
+    assert set(parts[0].declared) == {"crc32c", "crc64nvme"}
+    with pytest.raises(InvalidDigest):
+        await parts_of(body_of([form_of(NAMED + b"\r\nContent-Digest: nonsense")]))
+
+
+async def test_a_field_that_is_no_utf_8_is_refused(body_of: BodyOf) -> None:
+    part = await anext(FormReader(TYPE, body_of([form_of(NAMED, content=b"\xff")])).parts())
+    with pytest.raises(InvalidRequest, match="UTF-8"):
+        await read_field(part, 5)
+
+
+async def test_a_form_that_does_not_stop_after_its_end_is_refused(body_of: BodyOf) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield BODY
+        for _ in range(1000):
+            yield bytes(1024)
+
+    with pytest.raises(InvalidRequest, match="last boundary"):
+        await parts_of(body())
 
 
 async def test_a_field_is_read_up_to_its_limit(body_of: BodyOf) -> None:
@@ -113,3 +164,9 @@ async def test_a_field_is_read_up_to_its_limit(body_of: BodyOf) -> None:
 def test_fields_become_metadata_and_tags(fields: dict[str, str], metadata: object, tags: object) -> None:
     about = about_of(fields)
     assert (about.metadata, about.tags, about.description) == (metadata, tags, None)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', '{"a": null}', '{"a": ["b"]}', '["a=1", 2]', "[1", "{"])
+def test_tags_that_are_no_texts_are_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        about_of({"tags": text})

@@ -148,3 +148,43 @@ async def test_what_is_no_http_is_passed_through() -> None:
     exchange.scope = {"type": "lifespan"}
     await run(app, exchange)
     assert seen == ["lifespan"]
+
+
+@pytest.mark.parametrize("path", ["/livez\n", "/v1/uploads/x\r\n", "/v1/\x00", "/\x7f"])
+async def test_a_path_with_control_characters_never_reaches_the_app(path: str) -> None:
+    exchange = Exchange(method="GET", path=path)
+    await run(reads_nothing, exchange)
+    assert exchange.sent[0]["status"] == 404
+
+
+@pytest.mark.parametrize(
+    ("coding", "status"), [("gzip", 415), ("identity, br", 415), ("identity", 200), ("Identity", 200), ("", 200)]
+)
+async def test_a_coded_body_is_refused(coding: str, status: int) -> None:
+    exchange = Exchange(b"x", content_encoding=coding)
+    await run(reads_all, exchange)
+    assert exchange.sent[0]["status"] == status
+
+
+async def test_every_line_of_a_field_is_looked_at() -> None:
+    exchange = Exchange(b"x", content_encoding="gzip")
+    exchange.scope["headers"].append((b"content-encoding", b"identity"))
+    await run(reads_all, exchange)
+    assert exchange.sent[0]["status"] == 415
+
+
+async def test_a_request_that_only_waits_lends_its_place() -> None:
+    inner = Exchange(method="GET")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope is inner.scope:
+            await answer(send)
+            return
+        with scope["slots"].lent():
+            await guards(inner.scope, inner.receive, inner.send)
+        await answer(send)
+
+    guards = Guards(app, settings=HttpSettings(max_requests=1), metrics=Metrics())
+    outer = Exchange(method="GET")
+    await guards(outer.scope, outer.receive, outer.send)
+    assert (inner.sent[0]["status"], outer.sent[0]["status"]) == (200, 200)

@@ -91,3 +91,13 @@ def test_a_request_without_json_is_told_what_to_send() -> None:
 def test_names_of_fields_that_are_no_text_can_be_answered() -> None:
     error = translate(RequestValidationError([{"loc": ("body", "\ud800"), "msg": "Extra"}]))
     assert json.loads(bytes(problem_response(error, "i").body))["errors"]
+
+
+def test_what_a_client_sent_is_not_sent_back_at_any_length() -> None:
+    error = translate(RequestValidationError([{"loc": ("body", "k" * 100_000), "msg": "m" * 100_000}] * 1000))
+    assert len(bytes(problem_response(error, "i").body)) < 10_000
+    assert error.extras["errors"][0]["field"] == "k" * 99 + "…"
+
+
+def test_a_body_that_cannot_be_read_is_told_what_to_change() -> None:
+    assert "UTF-8" in translate(HTTPException(400)).detail

@@ -1,6 +1,7 @@
 """What a caller asks for, checked against the limits."""
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -54,15 +55,42 @@ def test_names_and_extensions() -> None:
         check_name("a/b.csv", only_csv)
 
 
-@pytest.mark.parametrize("given", ["text/csv", " text/csv ", "a/b; charset=utf-8", None, "", "  "])
+@pytest.mark.parametrize(
+    "given", ["text/csv", " text/csv ", "a/b; charset=utf-8", 'a/b;c="d; e";', "application/vnd.a+json", None, "", "  "]
+)
 def test_content_types_that_are_taken(given: str | None) -> None:
     assert check_content_type(given) == ((given or "").strip() or None)
 
 
-@pytest.mark.parametrize("given", ["text", "a/b\r\nX: y", "a/\x00", "ä/b", "a/" + "b" * 255])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "text",
+        "a/b\r\nX: y",
+        "a/\x00",
+        "ä/b",
+        "a/" + "b" * 255,
+        "/",
+        "a/",
+        "/b",
+        "a/b/c",
+        "a b/c",
+        "a/b; c",
+        "a/b; c=d e",
+        'a/b; c="d',
+        "a/<b>",
+    ],
+)
 def test_content_types_that_are_refused(given: str) -> None:
     with pytest.raises(InvalidRequest):
         check_content_type(given)
+
+
+def test_a_content_type_is_judged_in_a_moment() -> None:
+    began = time.monotonic()
+    with pytest.raises(InvalidRequest):
+        check_content_type("a/b" + " ; " * 83 + "=")
+    assert time.monotonic() - began < 1
 
 
 def test_digests_come_out_in_normal_form() -> None:

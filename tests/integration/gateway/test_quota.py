@@ -1,0 +1,76 @@
+"""What is promised to open uploads counts when another one is created, on a real small volume."""
+
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.integration.gateway.conftest import OpenGateway
+from tests.integration.gateway.processes import part
+from tests.integration.gateway.rig import Gateway, assert_problem, until
+from tests.integration.gateway.test_faults import small_disk
+
+__all__ = ["small_disk"]
+
+MB = 1_000_000  # the volume has 8 MiB
+
+
+def ask(gateway: Gateway, size: int) -> httpx.Response:
+    return gateway.http.post("/v1/uploads", json={"filename": "a.bin", "size": size, "chunk_size": MB})
+
+
+def test_of_two_uploads_that_each_fit_but_not_both_the_second_is_507(
+    small_disk: Path, open_gateway: OpenGateway
+) -> None:
+    own = open_gateway()
+    assert ask(own, 5 * MB).status_code == 201
+    problem = assert_problem(ask(own, 5 * MB), 507, "insufficient_storage")
+    assert problem["needed_bytes"] == 5 * MB
+    assert sorted(own.states().values()) == ["aborted", "open"]
+
+
+def test_two_gateways_know_of_each_others_promises(small_disk: Path, open_gateway: OpenGateway) -> None:
+    one, other = open_gateway(), open_gateway()
+    assert ask(one, 5 * MB).status_code == 201
+    assert_problem(ask(other, 5 * MB), 507, "insufficient_storage")
+
+
+def test_room_comes_back_after_an_abort(small_disk: Path, open_gateway: OpenGateway) -> None:
+    own = open_gateway()
+    upload = ask(own, 5 * MB).json()
+    assert own.http.delete(f"/v1/uploads/{upload['id']}").status_code == 204
+    assert ask(own, 5 * MB).status_code == 201
+
+
+def test_room_comes_back_after_expiry(small_disk: Path, open_gateway: OpenGateway) -> None:
+    own = open_gateway(UPLOAD_TTL="1", SWEEP_SECONDS="0.2")
+    assert ask(own, 5 * MB).status_code == 201
+    with part("worker", environment=own.environment, log=own.folder / "worker.log"):
+        until(lambda: set(own.states().values()) == {"expired"})
+        until(lambda: own.folders() == set())
+    assert ask(own, 5 * MB).status_code == 201
+
+
+def test_bytes_that_arrived_are_not_counted_twice(small_disk: Path, open_gateway: OpenGateway) -> None:
+    own = open_gateway()
+    upload = ask(own, 5 * MB).json()
+    assert [own.put(upload, index, bytes(MB)).status_code for index in range(5)] == [200] * 5
+    assert ask(own, 3 * MB).status_code == 201
+
+
+def test_a_published_file_is_counted_once(small_disk: Path, open_gateway: OpenGateway) -> None:
+    own = open_gateway()
+    with part("worker", environment=own.environment, log=own.folder / "worker.log"):
+        own.publish(bytes(5 * MB), chunk_size=MB)
+    assert ask(own, 3 * MB).status_code == 201
+    assert_problem(ask(own, MB), 507, "insufficient_storage")
+
+
+def test_refusing_is_quick_however_many_uploads_are_open(small_disk: Path, open_gateway: OpenGateway) -> None:
+    own = open_gateway()
+    for _ in range(100):
+        assert ask(own, 10_000).status_code == 201
+    began = time.monotonic()
+    for _ in range(10):
+        assert_problem(ask(own, 8 * MB), 507, "insufficient_storage")
+    assert time.monotonic() - began < 5
