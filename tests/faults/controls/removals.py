@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common.storage import durable, journal, local, seal, writing
+from sqlalchemy import and_
+
+from common.db import jobs
+from common.db.models import Job
+from common.storage import local, writing
 from common.storage.base import Receipt, Segment, Source
 
 
@@ -30,8 +35,9 @@ def data_sync() -> None:
 
 def folder_sync() -> None:
     """No name is made durable anywhere."""
-    for module in (durable, journal, local, seal):
-        setattr(module, "sync_folder", _nothing)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("common.storage") and "sync_folder" in vars(module):
+            vars(module)["sync_folder"] = _nothing
 
 
 def receipt_after_data() -> None:
@@ -62,13 +68,18 @@ def receipt_after_data() -> None:
     local.LocalStorage.write = write  # type: ignore[method-assign]
 
 
+def fence() -> None:
+    """Who holds the lease is not compared when a job is ended."""
+    jobs._held = lambda lease: and_(Job.id == lease.job_id)
+
+
 def shorten_write(number: int) -> None:
     """Of all positioned writes of this process the `number`-th (from 1; 0: none) takes only half of its bytes."""
     if number == 0:
         return
     whole, made = os.pwritev, iter(range(1, 1_000_000))
 
-    def pwritev(descriptor: int, buffers: Sequence[Any], offset: int, flags: int = 0) -> int:
+    def pwritev(descriptor: int, buffers: Any, offset: int, flags: int = 0, /) -> int:
         if next(made) == number:
             joined = b"".join(buffers)
             return whole(descriptor, [joined[: len(joined) // 2]], offset, flags)
@@ -84,5 +95,6 @@ def _nothing(folder: Path) -> None:
 REMOVALS: dict[str, Callable[[], None]] = {
     "data_sync": data_sync,
     "folder_sync": folder_sync,
+    "fence": fence,
     "receipt_after_data": receipt_after_data,
 }

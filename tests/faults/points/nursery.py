@@ -74,7 +74,7 @@ def nursery() -> Iterator[Nursery]:
 
 def serve() -> None:
     """The server: one request a line, until the input ends."""
-    from tests.faults.points import roles  # noqa: PLC0415 - everything is imported here, before the first fork
+    from tests.faults.points import roles
 
     children: set[int] = set()
     for line in sys.stdin:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from types import ModuleType
+from typing import Any, TypeVar
 
 from sqlalchemy import select, update
 
@@ -21,29 +20,24 @@ import gateway.service.uploads
 import worker.app
 from common.db.clock import db_now
 from common.db.database import Database
-from common.db.models import Job, Upload
-from common.errors import SluiceError, UploadNotOpen
-from common.queue import Bell
-from common.redis import open_redis
-from common.settings import Settings, load_settings
-from common.signals import Signals
-from common.states import JobKind, JobState, UploadState
-from common.storage import journal, open_storage
-from common.storage.base import Storage
-from common.storage.local import LocalStorage
+from common.db.models import Upload
+from common.errors import SluiceError
+from common.settings import load_settings
+from common.states import JobKind, UploadState
+from common.storage import journal
 from common.telemetry import Metrics
 from gateway.intake import Pieces
 from gateway.service.caller import Caller
 from gateway.service.requests import NewUpload
 from gateway.services import Services, open_services
 from tests.faults.controls import removals
+from tests.faults.controls.zombie import zombie
 from tests.faults.points import script
-from worker.context import WorkerContext
+from tests.faults.points.by_hand import one_thread, open_worker
 
 CALLER = Caller(script.TENANT, "req-fault")
 TRIES = 4  # of one request: a client that was refused with 5xx comes again
 ROUNDS = 4  # of sending, verifying and sending again what was damaged
-PASSES = 10  # of the sweep, until nothing is left to do
 BODY_PIECE = 16 * 1024
 
 T = TypeVar("T")
@@ -55,7 +49,8 @@ def play(role: str, folder: Path, arguments: dict[str, Any]) -> int | None:
     removals.take_out(without)
     if role in ("gateway", "worker"):
         return {"gateway": serve_gateway, "worker": run_worker}[role](folder, **arguments)
-    return asyncio.run({"store": store, "seal": seal, "recover": recover, "abandon": abandon}[role](folder, **arguments))
+    asyncio.run(ROLES[role](folder, **arguments))
+    return None
 
 
 # --- the storing process --------------------------------------------------------------------------------------
@@ -65,12 +60,11 @@ async def store(folder: Path, cut: int = 0) -> None:
     """Create, chunks, finalize, as a client that repeats what was refused. `cut`: this write is a short one."""
     _name_journals("store")
     removals.shorten_write(cut)
-    uploads, jobs = script.new_ids(script.UPLOAD_ID), script.new_ids("01890000-0000-7000-8000-00000000b001", script.FILE_ID)
-    gateway.service.uploads.new_id = lambda: next(uploads)
-    gateway.service.finalize.new_id = lambda: next(jobs)
+    _choose_ids(gateway.service.uploads, script.UPLOAD_ID)
+    _choose_ids(gateway.service.finalize, script.JOB_ID, script.FILE_ID)
     acks = script.Acks(folder)
     async with open_services(script.settings_of(folder), Metrics()) as services:
-        _one_thread(services.storage)
+        one_thread(services.storage)
         await Client(services, acks).upload()
 
 
@@ -132,57 +126,6 @@ async def seal(folder: Path) -> None:
             await by_hand.run_due(kind)
 
 
-@dataclass
-class ByHand:
-    """A worker that does nothing by itself."""
-
-    context: WorkerContext
-    parts: worker.app.Parts
-
-    async def run_due(self, *kinds: JobKind) -> int:
-        """Run the queued jobs of these kinds; how many there were."""
-        async with self.context.database.reading() as repository:
-            query = select(Job).where(Job.state == JobState.QUEUED, Job.kind.in_(kinds))
-            jobs = list(await repository.session.scalars(query))
-        for job in jobs:
-            await self.parts.runner.run_job({}, job.id, job.epoch)
-        return len(jobs)
-
-    async def finish(self) -> None:
-        """Let time pass and the sweep work, and run jobs, until nothing is waiting; then sweep once more."""
-        for _ in range(PASSES):
-            await self.let_time_pass()
-            await self.parts.sweep.once()
-            if not await self.run_due(*JobKind):
-                break
-        await self.parts.sweep.once()
-
-    async def let_time_pass(self) -> None:
-        """Leases run out and waits are over: the clock is the database's, so the rows are moved instead."""
-        async with self.context.database.transaction() as repository:
-            waiting = update(Job).where(Job.state == JobState.QUEUED)
-            running = update(Job).where(Job.state == JobState.RUNNING)
-            await repository.session.execute(waiting.values(next_attempt_at=db_now(-60), rung_at=db_now(-60)))
-            await repository.session.execute(running.values(lease_until=db_now(-60)))
-
-
-@asynccontextmanager
-async def open_worker(settings: Settings) -> AsyncIterator[ByHand]:
-    database, storage, redis = Database(settings.database), open_storage(settings.storage), open_redis(settings.redis)
-    _one_thread(storage)
-    metrics = Metrics()
-    bell, signals = Bell(redis, settings.redis, metrics), Signals(redis, settings.redis)
-    context = WorkerContext(settings, database, storage, bell, signals, metrics)
-    parts = worker.app.assemble(context, list(JobKind), redis)
-    try:
-        yield ByHand(context, parts)
-    finally:
-        await parts.batch.close()
-        await storage.close()
-        await redis.aclose()
-        await database.close()
-
-
 # --- after the fault ------------------------------------------------------------------------------------------
 
 
@@ -194,10 +137,7 @@ async def recover(folder: Path) -> None:
         acks = script.Acks(folder)
         for _ in range(ROUNDS):
             await by_hand.finish()
-            try:
-                missing.append(await Client(services, acks).upload())
-            except UploadNotOpen:  # the create before had failed for good and freed its key: a new one is made
-                missing.append(await Client(services, acks).upload())
+            missing.append(await Client(services, acks).upload())
             await by_hand.finish()
             if await _all_ended(by_hand.context.database):
                 break
@@ -213,9 +153,10 @@ async def _all_ended(database: Database) -> bool:
 async def abandon(folder: Path) -> None:
     """The client never comes back: what is open expires."""
     async with open_worker(script.settings_of(folder, UPLOAD_TTL="0.001")) as by_hand:
-        async with by_hand.context.database.transaction() as repository:
-            await repository.session.execute(update(Upload).values(expires_at=db_now(-60)))
-        await by_hand.finish()
+        for _ in range(2):  # damage that is found gives an upload its time again
+            async with by_hand.context.database.transaction() as repository:
+                await repository.session.execute(update(Upload).values(expires_at=db_now(-60)))
+            await by_hand.finish()
 
 
 # --- whole processes ------------------------------------------------------------------------------------------
@@ -238,14 +179,20 @@ def run_worker(folder: Path, *, environment: dict[str, str]) -> int:
 # --- what is made predictable ---------------------------------------------------------------------------------
 
 
+def _choose_ids(module: ModuleType, *first: str) -> None:
+    ids = script.new_ids(*first)
+    module.new_id = lambda: next(ids)  # type: ignore[attr-defined]
+
+
 def _name_journals(role: str) -> None:
     numbers = iter(range(10_000))
     journal.new_journal = lambda folder: folder / f"receipts-{role}-{next(numbers)}.log"
 
 
-def _one_thread(storage: Storage) -> None:
-    """strace counts the calls of each thread by itself: one thread makes them all."""
-    local = cast("LocalStorage", storage)
-    local._threads._pool.shutdown()
-    local._threads._pool = ThreadPoolExecutor(1)
-    local._sealers = local._threads
+ROLES: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+    "store": store,
+    "seal": seal,
+    "recover": recover,
+    "abandon": abandon,
+    "zombie": zombie,
+}

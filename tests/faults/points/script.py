@@ -18,10 +18,11 @@ from common.storage.layout import Layout
 TENANT = "default"
 CHUNK = 96 * 1024  # with batches of 64 KiB, the smallest there are, a chunk takes two writes
 SIZE = 2 * CHUNK + 50_000
-CONTENT = Random(3).randbytes(SIZE)  # noqa: S311
+CONTENT = Random(3).randbytes(SIZE)
 CHUNK_COUNT = 3
 
 UPLOAD_ID = "01890000-0000-7000-8000-00000000a001"
+JOB_ID = "01890000-0000-7000-8000-00000000b001"
 FILE_ID = "01890000-0000-7000-8000-00000000f001"
 
 
@@ -41,7 +42,7 @@ def environment_of(folder: Path, **variables: str) -> dict[str, str]:
         "DATABASE_URL": f"sqlite:///{folder / 'sluice.db'}",
         "DATABASE_POOL_SIZE": "1",  # one thread makes all calls of SQLite: strace counts for each thread
         "DATABASE_TIMEOUT": "10",
-        "STORAGE_URL": (folder / "storage").as_uri(),
+        "STORAGE_URL": storage_root(folder).as_uri(),
         "REDIS_URL": f"unix://{folder / 'no-redis'}?db=0",
         "MIN_FREE_BYTES": "0",
         "INTAKE_BUFFER": str(64 * 1024),
@@ -59,12 +60,17 @@ def new_ids(*first: str) -> Iterator[str]:
         yield f"01890000-0000-7000-9000-{number:012x}"
 
 
+def storage_root(folder: Path) -> Path:
+    """Not beside the database: the folder above it belongs to the storage's calls alone."""
+    return folder / "disk" / "storage"
+
+
 def upload_folder(folder: Path, upload_id: str = UPLOAD_ID) -> Path:
-    return Layout(folder / "storage").upload(UploadKey(TENANT, upload_id)).folder
+    return Layout(storage_root(folder)).upload(UploadKey(TENANT, upload_id)).folder
 
 
 def file_path(folder: Path, file_id: str = FILE_ID) -> Path:
-    return Layout(folder / "storage").file(ObjectKey(TENANT, file_id))
+    return Layout(storage_root(folder)).file(ObjectKey(TENANT, file_id))
 
 
 @dataclass
