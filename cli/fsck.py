@@ -11,10 +11,11 @@ from common.db.database import Database
 from common.fsck import Finding, Fsck
 from common.settings import Settings
 from common.storage import open_storage
+from common.storage.base import Identifies
 
 STRANGERS = (
     "nothing of what the storage holds is known to the database, so nothing was changed: are SLUICE_STORAGE_URL and "
-    "SLUICE_DATABASE_URL those of one service, and is the volume mounted? --force repairs all the same"
+    "SLUICE_DATABASE_URL those of one service? --force repairs all the same"
 )
 
 
@@ -45,6 +46,7 @@ async def _check(settings: Settings, *, repair: bool, force: bool) -> tuple[list
     database = Database(settings.database, "sluice-fsck")
     storage = open_storage(settings.storage)
     try:
+        await _expect(storage, database)
         checker = Fsck(database, storage)
         found = [finding async for finding in checker.findings()]
         repaired = repair and bool(force or checker.agreed)
@@ -55,6 +57,14 @@ async def _check(settings: Settings, *, repair: bool, force: bool) -> tuple[list
     finally:
         await storage.close()
         await database.close()
+
+
+async def _expect(storage: Identifies, database: Database) -> None:
+    """Refuse a storage that is not the one this database knows; unlike a start of the service, mark nothing."""
+    async with database.reading() as repository:
+        known = await repository.storages.known()
+    if known is not None:
+        storage.expect(known)
 
 
 def _print(finding: Finding, *, json: bool, repaired: bool) -> None:

@@ -142,7 +142,7 @@ class HttpSettings(Group):
     max_json_body: Size = Field(1 * MIB, ge=1024, description="Largest JSON request body.")
     intake_buffer: Size = Field(1 * MIB, ge=64 * 1024, description="Bytes gathered before one write to the storage.")
     intake_memory: Size = Field(
-        64 * MIB,
+        32 * MIB,
         ge=MIB,
         description="Bytes that all bodies of one process may hold; above half of it writes shrink.",
     )

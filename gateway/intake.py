@@ -114,6 +114,7 @@ class Intake:
                 under_way.append(self._batch_bytes)
                 hashing = await self._hash(batch, hashing)
                 yield batch
+                del batch  # a slow body would hold it until its next one is full
                 if len(under_way) > 1:
                     self._release(under_way.pop(0))
             if hashing is not None:

@@ -206,6 +206,7 @@ class LocalStorage:
                     await settled(under_way)
                 under_way = self._threads.start(writing.write, batch, offset)
                 offset += sum(map(len, batch))
+                del batch  # written long before a slow client has filled the next one
             if under_way is not None:
                 await settled(under_way)
         finally:

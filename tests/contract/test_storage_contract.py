@@ -34,7 +34,7 @@ async def test_beginning_again_changes_nothing(storage: Storage, upload: UploadK
     assert await storage.receipts(upload) == [receipt]
 
 
-async def test_beginning_without_room_for_the_size_is_refused_with_the_number(storage: Storage, upload: UploadKey) -> None:
+async def test_beginning_without_room_for_the_size_is_refused(storage: Storage, upload: UploadKey) -> None:
     needed = 1 << 60
     with pytest.raises(InsufficientStorage) as refused:
         await storage.begin(upload, needed)

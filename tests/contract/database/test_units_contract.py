@@ -53,6 +53,15 @@ async def test_an_error_rolls_everything_back(database: Database) -> None:
         assert await repository.uploads.get(TENANT, upload.id) is None
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("mode", ["disable", "prefer", "verify-full"])
+async def test_sslmode_in_the_url_reaches_the_driver(database_url: str, mode: str) -> None:
+    settings = {"database_url": f"{database_url}&sslmode={mode}", "database_timeout": 10}
+    database = Database(DatabaseSettings.model_validate(settings))
+    await database.ping()
+    await database.close()
+
+
 async def test_a_server_that_cannot_be_reached_is_unavailable(tmp_path: Path) -> None:
     url = f"postgresql://nobody@/nothing?host={tmp_path}"
     database = Database(DatabaseSettings.model_validate({"database_url": url, "database_timeout": 1}))

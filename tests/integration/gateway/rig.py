@@ -110,7 +110,8 @@ class Gateway:
             return connection.execute(statement, values).fetchall()
 
     def give_away(self, table: str, row_id: str) -> None:
-        """Make a row another tenant's."""
+        """Make a row another tenant's, also for what the gateway remembers of it."""
+        self.services.chunks._facts.forget("default", row_id)
         self.sql(f"UPDATE {table} SET tenant = 'other' WHERE id = ?", row_id)
 
     def upload_folder(self, upload_id: str) -> Path:

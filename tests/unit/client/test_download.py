@@ -118,3 +118,13 @@ async def test_a_range_ends_with_the_file(client: AsyncClient, file_id: str) -> 
 async def test_a_senseless_range_is_refused(client: AsyncClient, file_id: str, start: int, length: int) -> None:
     with pytest.raises(InvalidArgumentError):
         await client.read_range(file_id, start, length)
+
+
+async def test_a_damaged_file_is_told_at_once(client: AsyncClient, stand_in: StandIn, tmp_path: Path) -> None:
+    """Asking again does not mend it, unlike other answers of 500."""
+    file_id = stand_in.add_file(b"content", "a")
+    stand_in.fault("GET", "/content", "answer", status=500, code="file_corrupt")
+    with pytest.raises(SluiceApiError, match="file_corrupt"):
+        await client.download(file_id, tmp_path / "a")
+    assert stand_in.count("GET /v1/files") == 1
+    assert not (tmp_path / "a").exists()

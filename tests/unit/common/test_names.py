@@ -27,6 +27,18 @@ def test_names_that_are_refused(name: str) -> None:
         clean_filename(name)
 
 
+def test_a_name_that_is_far_too_long_is_refused_before_it_is_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.names.unicodedata", None)
+    with pytest.raises(InvalidFilename, match="255 bytes"):
+        clean_filename("a" + "\u0315\u0300" * 200_000)
+
+
+@pytest.mark.parametrize("composed", ["\u1fa7", "\uac01", "\u1e69"])
+def test_a_name_that_is_short_enough_when_composed_is_taken(composed: str) -> None:
+    name = composed * (MAX_NAME_BYTES // 3)
+    assert clean_filename(unicodedata.normalize("NFD", name)) == name
+
+
 def test_a_refusal_names_the_character() -> None:
     with pytest.raises(InvalidFilename, match=r"U\+202E"):
         clean_filename("gpj\u202eexe")

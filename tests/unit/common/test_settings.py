@@ -93,6 +93,34 @@ def test_a_value_out_of_range_is_named(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("postgresql://u:secret@host:abc/db", "URL"),
+        ("postgresql://u:secret@host:0/db", "port"),
+        ("postgresql://u:secret@host:65536/db", "port"),
+        ("postgresql://u:secret@host/db?sslmode=sometimes", "verify-full"),
+        ("postgresql://u:secret@host/db?sslmode=require&sslmode=disable", "sslmode"),
+        ("postgresql://u:secret@host/db?connect_timeout=secret", "'connect_timeout'"),
+        ("postgresql://u:secret@host/db?ssl=secret", "host and sslmode"),
+        ("sqlite:///a.db?mode=ro", "'mode'"),
+    ],
+)
+def test_a_database_url_that_cannot_work_is_one_line_without_its_password(url: str, named: str) -> None:
+    [line] = problems(DATABASE_URL=url)
+    assert line.startswith("SLUICE_DATABASE_URL: ")
+    assert named in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://h/d?sslmode=require", "postgresql://u:@/d?host=/run/pg", "postgresql://u:p%40@[::1]:5433/d"],
+)
+def test_a_database_url_may_say_how_to_connect(url: str) -> None:
+    assert load(DATABASE_URL=url).database.database_url == url
+
+
+@pytest.mark.parametrize(
     ("variables", "named"),
     [
         ({"LEASE_SECONDS": "8", "HEARTBEAT_SECONDS": "5"}, "SLUICE_HEARTBEAT_SECONDS"),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from common.errors import (
     ChunksDamaged,
+    DatabaseFull,
     DatabaseUnavailable,
     FileDigestMismatch,
     InsufficientStorage,
@@ -64,6 +65,14 @@ def test_a_full_disk_is_given_time(error: Exception) -> None:
     fate = decide(error, 1, 10, middle)
     assert isinstance(fate, RetryAfter)
     assert (fate.code, fate.seconds) == ("insufficient_storage", SPACE_BACKOFF_SECONDS[0])
+
+
+@pytest.mark.parametrize("error", [InsufficientStorage("full"), DatabaseFull("full")])
+def test_a_full_disk_costs_no_attempt_and_never_ends_a_job(error: Exception) -> None:
+    fate = decide(error, 10, 10, middle)
+    assert isinstance(fate, RetryAfter)
+    assert fate.free
+    assert fate.seconds <= SPACE_BACKOFF_SECONDS[1] < 30
 
 
 @pytest.mark.parametrize("error", [OSError(5, "No", "/srv/secret/path"), KeyError("password=hunter2")])
