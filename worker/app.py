@@ -42,6 +42,7 @@ DATABASE_PATIENCE = 60.0  # seconds to wait at start for a database at the newes
 DATABASE_PAUSES = (0.1, 2.0)  # seconds between two looks: the first, doubling up to the longest
 GIVE_BACK_SECONDS = 3.0  # what cancelled jobs may take to go back to the queue
 CLOSE_SECONDS = 1.0  # what each part may take to end
+CANCEL_SECONDS = 0.1  # between two cancellations of the same task
 
 
 def run(settings: Settings, queues: tuple[str, ...] | None = None) -> int:
@@ -222,9 +223,7 @@ class WorkerProcess:
         await parts.batch.close()
         arq_tasks = [task for loop in parts.loops for task in loop.tasks.values()]
         await asyncio.wait(arq_tasks, timeout=CLOSE_SECONDS) if arq_tasks else None
-        for task in [*parts.tasks, *parts.polling, *arq_tasks]:
-            task.cancel()
-        await _ended([*parts.tasks, *parts.polling, *arq_tasks], CLOSE_SECONDS)
+        await _cancelled([*parts.tasks, *parts.polling, *arq_tasks], CLOSE_SECONDS)
         log.info("worker.stopped", drained=drained.done() and not drained.cancelled() and drained.result())
 
 
@@ -255,6 +254,17 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
+    """End tasks. More than one cancellation each if need be: one that comes while Redis is connected to is lost."""
+    deadline = time.monotonic() + seconds
+    pending = {task for task in tasks if not task.done()}
+    while pending and time.monotonic() < deadline:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_SECONDS)
+    await _ended([task for task in tasks if task.done()], 0)
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:

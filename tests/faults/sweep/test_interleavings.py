@@ -15,7 +15,7 @@ from tests.integration.worker.rig import Rig, close_rig, open_rig, with_settings
 
 __all__ = ["plain_settings"]
 
-STORIES = {"short": 14, "full": 150}
+STORIES = {"short": 14, "full": 60}
 STEPS = {"short": 40, "full": 80}
 
 

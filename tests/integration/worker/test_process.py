@@ -200,8 +200,9 @@ async def test_a_redis_that_is_away_is_waited_for_then_one_line_and_exit_1(
     environment["SLUICE_REDIS_URL"] = f"unix://{tmp_path / 'nobody.sock'}?db=0"
     async with worker_process(environment, tmp_path / "w", ready=False, wrapper=HASTY) as worker:
         assert await worker.ended() == 1
-    [line] = worker.log.read_text().splitlines()
-    assert "redis does not answer" in line
+    waiting, line = worker.log.read_text().splitlines()  # said at once, and at the end
+    assert "worker.waiting" in waiting
+    assert "nobody.sock (SLUICE_REDIS_URL)" in line
 
 
 @ON_SQLITE

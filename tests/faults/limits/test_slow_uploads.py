@@ -1,0 +1,96 @@
+"""Hundreds of slow uploads at once: memory of the gateway is bounded by their number, not by their bytes."""
+
+import asyncio
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults.outages.service import Service, service
+from tests.fixtures.faults import FaultReport, FaultRow
+from tests.integration.gateway.rig import Json, until
+
+MIB = 1024 * 1024
+SHORT, FULL = 256, 1000  # uploads at once
+CHUNK = 5 * MIB
+SMALL, LARGE = 16 * 1024, 64 * 1024  # bytes that a client sends before all others have sent as many
+SLOWLY = 1 * MIB  # bytes of each body that come in small pieces
+MOST_SLOW = 160 * MIB  # design: at 256 slow uploads
+MOST_FAST = 320 * MIB  # 256 clients that send as fast as one gateway takes it
+EACH_MORE = 640 * 1024  # bytes for every further connection
+REST = 0.03  # seconds; three of the ticks in which processor time is counted
+POOL = 5  # connections that the database may have opened meanwhile; each has up to three descriptors
+
+
+@pytest.fixture
+def running(tmp_path: Path, migrated_sqlite: Path, redis_url: str) -> Iterator[Service]:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    shutil.copy(migrated_sqlite, folder / "sluice.db")
+    with service(folder, redis_url) as opened:
+        yield opened
+
+
+@dataclass
+class Peaks:
+    """Highest resident bytes of the gateway: while clients were slow, and while they sent as fast as it took."""
+
+    slow: int = 0
+    fast: int = 0
+
+
+async def send(running: Service, uploads: list[Json], data: bytes, peaks: Peaks) -> list[bytes]:
+    """Send a chunk of each upload, all bodies growing side by side; the status lines."""
+    opened = [await asyncio.open_connection("127.0.0.1", running.gateway.port) for _ in uploads]
+    for (_, writer), upload in zip(opened, uploads, strict=True):
+        head = f"PUT /v1/uploads/{upload['id']}/chunks/0 HTTP/1.1\r\nHost: test\r\nContent-Length: {len(data)}\r\n\r\n"
+        writer.write(head.encode())
+    for start in range(0, SLOWLY, SMALL):
+        await one_round([writer for _, writer in opened], data[start : start + SMALL])
+        await caught_up(running.process)
+        peaks.slow = max(peaks.slow, running.rss())
+    for start in range(SLOWLY, len(data), LARGE):
+        await one_round([writer for _, writer in opened], data[start : start + LARGE])
+        peaks.fast = max(peaks.fast, running.rss())
+    answers = []
+    for reader, writer in opened:
+        answers.append(await asyncio.wait_for(reader.readline(), 60))
+        writer.close()
+    return answers
+
+
+async def caught_up(gateway: psutil.Process) -> None:
+    """Clients are slower than the gateway: it has taken everything before more comes, and rests."""
+    used = -1.0
+    while used != (used := sum(gateway.cpu_times()[:2])):  # noqa: ASYNC110
+        await asyncio.sleep(REST)
+
+
+async def one_round(writers: list[asyncio.StreamWriter], piece: bytes) -> None:
+    random.shuffle(writers)  # who is ahead changes
+    for writer in writers:
+        writer.write(piece)
+        await writer.drain()
+
+
+@pytest.mark.timeout(600)
+def test_slow_uploads_side_by_side_stay_within_the_memory_budget(running: Service, faults: FaultReport) -> None:
+    count = FULL if faults.full else SHORT
+    gateway = running.gateway
+    uploads = [gateway.create(CHUNK, chunk_size=CHUNK) for _ in range(count)]
+    base, descriptors, peaks = running.rss(), running.descriptors(), Peaks()
+
+    answers = asyncio.run(send(running, uploads, bytes(CHUNK), peaks))
+
+    assert {answer.split()[1] for answer in answers} == {b"200"}
+    assert all(gateway.look(upload)["missing"] == [] for upload in (uploads[0], uploads[-1]))
+    until(lambda: gateway.metric("sluice_intake_bytes") == 0)
+    until(lambda: running.descriptors() <= descriptors + POOL * 3)
+    measured = f"{base // MIB} MiB before, {peaks.slow // MIB} at the peak, {peaks.fast // MIB} when they hurry"
+    faults.note(FaultRow(f"{count} slow uploads at once: RSS {measured}", points=count, chunks_checked=count))
+    assert peaks.slow < MOST_SLOW + (count - SHORT) * EACH_MORE
+    assert peaks.fast < MOST_FAST + (count - SHORT) * EACH_MORE
