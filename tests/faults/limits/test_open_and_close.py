@@ -20,7 +20,7 @@ from worker.app import WorkerProcess
 from worker.health import open_port
 
 CYCLES = 50
-SHORT_CYCLES = 10  # of the worker, whose stop takes a fifth of a second
+SHORT_CYCLES = 5  # of the worker, whose stop takes a fifth of a second
 LOOPS_OWN = "asyncio_"  # threads of the event loop's executor: as many as were ever needed at once
 WARM = 2  # first cycles: what is made once for the whole process stays
 

@@ -21,7 +21,7 @@ from tests.fixtures.servers import short_folder
 from tests.fixtures.stack import stacks
 from tests.integration.gateway.rig import until
 
-SHORT_AWAY, LONG_AWAY = 3.0, 180.0  # seconds without Redis
+SHORT_AWAY, LONG_AWAY = 2.0, 180.0  # seconds without Redis
 FINALIZE_SECONDS = 1.5  # the longest answer to a finalize: the whole budget for Redis and the work itself
 IN_A_ROW = 30  # finalizes of one client; without a rest after a failure each would pay the budget
 ROW_SECONDS = 12.0
