@@ -37,7 +37,7 @@ class Rest:
 
     @property
     def now(self) -> bool:
-        return False
+        return time.monotonic() < self._until
 
     def failed(self, began: float) -> None:
         """A call that began then, by `time.monotonic`, has failed."""
