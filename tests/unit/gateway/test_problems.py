@@ -6,9 +6,10 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from common.errors import DatabaseFull, (
+from common.errors import (
     BodyTimeout,
     ChunksMissing,
+    DatabaseFull,
     JobError,
     RangeNotSatisfiable,
     SluiceError,
