@@ -68,7 +68,6 @@ class PollLoop(Worker):
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start what nobody runs. ARQ leaves running ids at the head of the queue and would ask for each of them."""
-        self._crowded = len(job_ids) > self.max_jobs
         others = [job_id for job_id in job_ids if job_id.decode() not in self.tasks]
         for start in range(0, len(others), LOOK_AT_ONCE):
             some = others[start : start + LOOK_AT_ONCE]
@@ -76,6 +75,7 @@ class PollLoop(Worker):
             await self._start([job_id for job_id, mark in zip(some, taken, strict=True) if mark is None])
             if self.job_counter >= self.max_jobs:
                 return
+        self._crowded = False
 
     async def _start(self, job_ids: list[bytes]) -> None:
         try:
@@ -91,6 +91,7 @@ class PollLoop(Worker):
     async def _poll_iteration(self) -> None:
         """One look, then a pause. Raises what Redis raised only after REDIS_PATIENCE of failed looks."""
         self._wake.clear()
+        self._crowded = True  # until the look has reached the end of the queue: a slot freed meanwhile needs another
         try:
             await super()._poll_iteration()
             self._answered_at = time.monotonic()

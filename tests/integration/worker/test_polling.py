@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -44,6 +45,26 @@ async def test_freed_slots_are_filled_without_waiting_for_the_next_look(rig: Rig
     names = [await asyncio.wait_for(heard.get(), 5) for _ in range(20)]
 
     assert names == [f"job-{number:02}" for number in range(20)]
+    await stop([task])
+
+
+async def test_a_ring_that_found_all_slots_taken_is_heard_when_one_is_free(rig: Rig) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    rig = Rig(with_settings(rig.settings, worker_slots=1), rig.database, rig.storage, rig.redis)
+    go_on = asyncio.Event()
+    loop = slow_loop(rig, heard, end=go_on.wait)
+    await rig.context.bell.ring(Ring("first", JobKind.FINALIZE, 0))
+    task = asyncio.create_task(loop.async_run())
+    assert await asyncio.wait_for(heard.get(), 5) == "first"
+    await rig.context.bell.ring(Ring("second", JobKind.FINALIZE, 0))
+    for _ in range(2):  # the first of these looks may have begun before the ring
+        looked_at = loop.ticked_at
+        loop.wake()
+        await until(lambda before=looked_at: _later(loop, before))
+
+    go_on.set()
+
+    assert await asyncio.wait_for(heard.get(), 5) == "second"
     await stop([task])
 
 
@@ -90,9 +111,16 @@ async def test_a_redis_that_fails_in_the_middle_of_a_start_costs_no_slot(
     await stop([task])
 
 
-def slow_loop(rig: Rig, heard: "asyncio.Queue[str]", *, burst: bool = False) -> PollLoop:
+async def at_once() -> None:
+    """What a job does that has nothing to do."""
+
+
+def slow_loop(
+    rig: Rig, heard: "asyncio.Queue[str]", *, burst: bool = False, end: Callable[[], Awaitable[object]] = at_once
+) -> PollLoop:
     async def task(ctx: object, job_id: str, epoch: int) -> None:
         heard.put_nowait(job_id)
+        await end()
 
     settings = rig.settings if burst else with_settings(rig.settings, poll_delay=PAUSE)
     return PollLoop(settings, JobKind.FINALIZE, rig.redis, task, burst=burst)
@@ -102,6 +130,10 @@ async def stop(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+
+
+async def _later(loop: PollLoop, before: float) -> bool:
+    return loop.ticked_at > before
 
 
 async def _subscribed(rig: Rig) -> bool:
