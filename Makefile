@@ -15,6 +15,8 @@ RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 LOCKER := $(VENV)/.installed-lock
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --progress-bar off
+# What the image and a laptop have; a library that wants less takes the extras it needs.
+EXTRAS := --extra embedded --extra s3 --extra traces
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --system-certs
 
@@ -93,8 +95,8 @@ docs: $(RUNTIME)  ## write the generated tables in docs/ anew: settings, errors,
 
 .PHONY: lock
 lock: $(LOCKER)  ## write requirements/*.txt anew from pyproject.toml; ARGS=--upgrade for newer versions
-	$(UV_COMPILE) $(ARGS) --extra embedded --group build pyproject.toml -o requirements/runtime.txt
-	$(UV_COMPILE) $(ARGS) --extra embedded --group build --group dev -c requirements/runtime.txt \
+	$(UV_COMPILE) $(ARGS) $(EXTRAS) --group build pyproject.toml -o requirements/runtime.txt
+	$(UV_COMPILE) $(ARGS) $(EXTRAS) --group build --group dev -c requirements/runtime.txt \
 		pyproject.toml -o requirements/dev.txt
 
 .PHONY: clean

@@ -47,7 +47,11 @@ def test_the_development_lock_holds_the_runtime_lock(root: Path) -> None:
 
 def test_the_runtime_lock_is_what_the_project_asks_for(root: Path, project: dict[str, Any]) -> None:
     extras = project["project"]["optional-dependencies"]
-    asked = [*project["project"]["dependencies"], *extras["embedded"], *project["dependency-groups"]["build"]]
+    asked = [
+        *project["project"]["dependencies"],
+        *(name for names in extras.values() for name in names),
+        *project["dependency-groups"]["build"],
+    ]
     assert unmet(asked, pins(root, "runtime")) == []
 
 
