@@ -22,6 +22,7 @@ from gateway.services import Services
 from tests.integration.gateway.wire import Wire
 
 TENANT = "default"
+UNKNOWN = "01920000-0000-7000-8000-0123456789ab"  # an id of nothing; fixed, because it names tests
 PATIENCE = 30.0  # seconds for anything that ends by itself; two cores may be busy with other tests
 Json = dict[str, Any]
 

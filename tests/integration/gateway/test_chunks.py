@@ -10,8 +10,7 @@ from awscrt import checksums
 
 from common.chunking import MIB
 from common.digests import crc64_bytes
-from common.ids import new_id
-from tests.integration.gateway.rig import Gateway, Json, assert_problem, until
+from tests.integration.gateway.rig import UNKNOWN, Gateway, Json, assert_problem, until
 
 CONTENT = b"0123456789abcdefghijklmno"  # three chunks of 10, 10 and 5 bytes
 
@@ -47,7 +46,7 @@ def digests_of(data: bytes) -> dict[str, bytes]:
 # --- which upload, which chunk ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("upload_id", [new_id(), "nonsense", "..", "%2e%2e%2f", "0" * 36, "%00", "ä"])
+@pytest.mark.parametrize("upload_id", [UNKNOWN, "nonsense", "..", "%2e%2e%2f", "0" * 36, "%00", "ä"])
 def test_an_unknown_upload_is_404(gateway: Gateway, upload_id: str) -> None:
     answers = [
         gateway.http.get(f"/v1/uploads/{upload_id}"),

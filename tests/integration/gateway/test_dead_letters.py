@@ -2,9 +2,8 @@
 
 import pytest
 
-from common.ids import new_id
 from tests.integration.gateway.processes import part
-from tests.integration.gateway.rig import Gateway, Json, assert_problem, until
+from tests.integration.gateway.rig import UNKNOWN, Gateway, Json, assert_problem, until
 
 LAST = "All 10 attempts failed; the last with storage_unavailable: The disk is away."
 
@@ -64,7 +63,7 @@ def test_a_job_that_succeeded_is_409(gateway: Gateway) -> None:
     assert_problem(gateway.http.post(f"/v1/jobs/{job['id']}/retry"), 409, "job_not_retryable")
 
 
-@pytest.mark.parametrize("job_id", [new_id(), "nonsense"])
+@pytest.mark.parametrize("job_id", [UNKNOWN, "nonsense"])
 def test_an_unknown_job_cannot_be_driven_again(gateway: Gateway, job_id: str) -> None:
     assert_problem(gateway.http.post(f"/v1/jobs/{job_id}/retry"), 404, "job_not_found")
 

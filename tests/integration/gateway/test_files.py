@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from common.ids import new_id
-from tests.integration.gateway.rig import Gateway, Json, assert_problem, until
+from tests.integration.gateway.rig import UNKNOWN, Gateway, Json, assert_problem, until
 
 INSERT = """INSERT INTO files (id, tenant, upload_id, state, filename, size, content_type, digests, verified, metadata,
     tags, created_at) VALUES (?, ?, ?, 'ready', ?, 1, ?, '{}', 'read', '{}', '{}', ?)"""
@@ -134,7 +134,7 @@ def test_a_change_that_is_not_allowed_changes_nothing(gateway: Gateway, file: Js
     assert gateway.http.get(file["links"]["self"]).json() == before
 
 
-@pytest.mark.parametrize("file_id", [new_id(), "nonsense", "%20", "%C2%85"])
+@pytest.mark.parametrize("file_id", [UNKNOWN, "nonsense", "%20", "%C2%85"])
 def test_an_unknown_file_is_404(gateway: Gateway, file_id: str) -> None:
     for method, path in [("GET", ""), ("DELETE", ""), ("GET", "/content")]:
         assert_problem(gateway.http.request(method, f"/v1/files/{file_id}{path}"), 404, "file_not_found")

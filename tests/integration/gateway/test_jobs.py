@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from common.ids import new_id
 from tests.integration.gateway.conftest import OpenGateway
 from tests.integration.gateway.processes import private_redis
-from tests.integration.gateway.rig import Gateway, Json, assert_problem, until
+from tests.integration.gateway.rig import UNKNOWN, Gateway, Json, assert_problem, until
 
 JOB_MEMBERS = {
     "id", "kind", "state", "attempts", "progress", "upload_id", "file_id", "error", "created_at", "started_at",
@@ -47,7 +46,7 @@ def test_an_unfinished_job_says_when_to_ask_again(own_gateway: Gateway) -> None:
     assert "retry-after" not in own_gateway.http.get(f"/v1/jobs/{job['id']}").headers
 
 
-@pytest.mark.parametrize("job_id", [new_id(), "nonsense"])
+@pytest.mark.parametrize("job_id", [UNKNOWN, "nonsense"])
 def test_an_unknown_job_is_404_at_once(gateway: Gateway, job_id: str) -> None:
     assert_problem(gateway.http.get(f"/v1/jobs/{job_id}?wait=20"), 404, "job_not_found")
 
