@@ -5,6 +5,7 @@ are an append-only file in DATA/redis; losing them loses nothing that was acknow
 """
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from urllib.parse import quote
 from cli.part import Part, PartFailedError
 
 LONGEST_SOCKET_PATH = 100  # bytes; sun_path of unix(7) has 108, and Redis makes no use of the last ones
+SOCKET = "redis.sock"
 PING_SECONDS = 1.0
 NO_ANSWER = "does not answer"
 STOP_SECONDS = 10.0
@@ -39,15 +41,25 @@ def find_redis_server() -> Path:
 @contextmanager
 def socket_path(run_folder: Path) -> Iterator[Path]:
     """Yield where the socket goes: the run folder if its path is short and plain, else a private folder."""
-    preferred = run_folder / "redis.sock"
-    text = str(preferred)
-    # One client library unquotes the path in a URL and the other does not: only plain characters mean the
-    # same.
-    if len(text.encode()) <= LONGEST_SOCKET_PATH and quote(text) == text:
+    preferred = run_folder / SOCKET
+    if _usable(preferred):
         yield preferred
         return
-    with tempfile.TemporaryDirectory(prefix="sluice-") as private:
-        yield Path(private) / "redis.sock"
+    parent = next((folder for folder in _short_folders() if _usable(folder / "sluice-12345678" / SOCKET)), None)
+    with tempfile.TemporaryDirectory(prefix="sluice-", dir=parent) as private:
+        yield Path(private) / SOCKET
+
+
+def _usable(socket: Path) -> bool:
+    """One client library unquotes the path in a URL and the other does not: only plain characters mean the same."""
+    text = str(socket)
+    return len(text.encode()) <= LONGEST_SOCKET_PATH and quote(text) == text
+
+
+def _short_folders() -> Iterator[Path]:
+    """Where temporary folders may go; TMPDIR can be as long as the data folder."""
+    yield Path(tempfile.gettempdir())
+    yield from (folder for folder in (Path("/tmp"), Path("/var/tmp")) if os.access(folder, os.W_OK))  # noqa: S108
 
 
 def redis_url(socket: Path) -> str:

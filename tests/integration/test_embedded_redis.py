@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import BusyLoadingError
 
-from cli.embedded_redis import find_redis_server, redis_part, redis_url, socket_path, unready
+from cli.embedded_redis import LONGEST_SOCKET_PATH, find_redis_server, redis_part, redis_url, socket_path, unready
 from cli.part import PartFailedError
 from cli.run_folder import RunFolder
 from cli.supervisor import Supervisor
@@ -100,4 +101,14 @@ def test_a_long_or_odd_path_gives_a_private_folder_that_is_removed(folder: str) 
     with socket_path(Path(folder)) as path:
         assert len(str(path)) <= 100
         assert path.parent.stat().st_mode & 0o077 == 0
+    assert not path.parent.exists()
+
+
+def test_a_long_tmpdir_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * LONGEST_SOCKET_PATH)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with socket_path(long) as path:
+        assert len(str(path)) <= LONGEST_SOCKET_PATH
+        assert path.parent.is_dir()
     assert not path.parent.exists()
