@@ -51,12 +51,12 @@ up: $(RUNTIME)  ## the embedded stack in the foreground until Ctrl-C, data under
 migrate: $(RUNTIME)  ## bring the database of SLUICE_DATABASE_URL to the newest schema
 	@$(BIN)/sluice migrate $(ARGS)
 
-# Minutes of kills and outages, even in their short form: `make faults-short` runs them.
-LONGER := tests/faults/chaos tests/faults/outages
+# In as many processes as there are cores; a file's tests stay together, because they share servers.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: test
-test: $(DEV)  ## the whole suite; ARGS="-k words" for a part of it
-	@$(BIN)/python -m pytest $(or $(ARGS),$(LONGER:%=--ignore=%))
+test: $(DEV)  ## the whole suite, with the short form of the faults; ARGS="-k words" for a part of it, one by one
+	@$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL))
 
 .PHONY: bench
 bench: $(DEV)  ## measure on this machine and print the table of docs/performance.md; ARGS="--rounds 2"
@@ -69,10 +69,6 @@ faults: $(DEV)  ## the full fault suite and its table: failure points, power cut
 .PHONY: chaos
 chaos: $(DEV)  ## random kills and stops under load on PostgreSQL for MINUTES=30; ARGS as for test
 	@CHAOS_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/faults/chaos/test_chaos.py --faults=full -s $(ARGS)
-
-.PHONY: faults-short
-faults-short: $(DEV)  ## the short form of the whole fault suite, with chaos and outages
-	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
 .PHONY: lint
 lint: $(DEV)  ## ruff rules, formatting, import contracts; changes nothing
