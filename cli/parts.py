@@ -3,6 +3,7 @@
 Each command imports its own part when it runs: a worker needs no HTTP framework in its memory.
 """
 
+import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from common.errors import SettingsError, SluiceError
-from common.settings import Settings, load_settings
+from common.settings import DatabaseSettings, Settings, load_settings
 
 EnvFile = Annotated[
     Path | None, typer.Option("--env-file", metavar="FILE", help="Settings that the environment does not name.")
@@ -44,17 +45,50 @@ def worker(
     raise typer.Exit(run(settings, queues=settings.worker.worker_queues))
 
 
-def migrate(env_file: EnvFile = None) -> None:
+def migrate(
+    check: Annotated[bool, typer.Option("--check", help="Only look: status 0 if the schema is up to date.")] = False,
+    wait: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="As --check, but wait until somebody else has migrated."),
+    ] = None,
+    env_file: EnvFile = None,
+) -> None:
     """Bring the database schema up to date."""
     settings = settings_or_exit(env_file)
-    from common.db.migrate import migrate as bring_up_to_date
+    if check or wait is not None:
+        revision = _wait_for_schema(settings.database, wait or 0.0)
+    else:
+        from common.db.migrate import migrate as bring_up_to_date
 
-    try:
-        revision = bring_up_to_date(settings.database.database_url)
-    except SluiceError as error:
-        typer.echo(f"migrate: {error.detail}", err=True)
-        raise typer.Exit(1) from error
+        try:
+            revision = bring_up_to_date(settings.database.database_url)
+        except SluiceError as error:
+            typer.echo(f"migrate: {error.detail}", err=True)
+            raise typer.Exit(1) from error
     typer.echo(f"database schema is at revision {revision}")
+
+
+def _wait_for_schema(settings: DatabaseSettings, seconds: float) -> str:
+    from common.db.database import Database
+    from common.db.migrate import head_revision, wait_until_current
+
+    async def look() -> str:
+        database = Database(settings, "sluice-migrate")
+        try:
+            return await wait_until_current(
+                database,
+                settings.database_url,
+                seconds,
+                stop=asyncio.Event(),
+                waiting=lambda reason: typer.echo(f"migrate: waiting: {reason}", err=True),
+            )
+        finally:
+            await database.close()
+
+    if reason := asyncio.run(look()):
+        typer.echo(f"migrate: {reason}", err=True)
+        raise typer.Exit(1)
+    return head_revision()
 
 
 def settings_or_exit(env_file: Path | None, chosen: Mapping[str, str] | None = None) -> Settings:

@@ -15,8 +15,8 @@ from arq.connections import ArqRedis
 
 from common.attach import attach
 from common.db.database import Database
-from common.db.migrate import head_revision, is_current
-from common.errors import DatabaseUnavailable, SettingsError, SluiceError
+from common.db.migrate import wait_until_current
+from common.errors import SettingsError, SluiceError
 from common.names import address_of
 from common.queue import Bell
 from common.redis import open_redis
@@ -39,7 +39,7 @@ from worker.sweep import Sweep
 log = get_logger(__name__)
 
 DATABASE_PATIENCE = 60.0  # seconds to wait at start for a database at the newest schema
-DATABASE_PAUSES = (0.1, 2.0)  # seconds between two looks: the first, doubling up to the longest
+REDIS_PAUSE = 2.0  # seconds between two looks at a Redis that is not there yet
 GIVE_BACK_SECONDS = 3.0  # what cancelled jobs may take to go back to the queue
 CLOSE_SECONDS = 1.0  # what each part may take to end
 CANCEL_SECONDS = 0.1  # between two cancellations of the same task
@@ -116,25 +116,16 @@ class WorkerProcess:
             await database.close()
 
     async def _wait_for_schema(self, database: Database) -> bool:
-        deadline = time.monotonic() + DATABASE_PATIENCE
-        pause, longest = DATABASE_PAUSES
-        reason, told = "", False
-        while not self._stop.is_set():
-            try:
-                if await is_current(database):
-                    return True
-                reason = f"the database is not at schema {head_revision()}: run `sluice migrate`"
-            except DatabaseUnavailable:
-                reason = f"no answer from {address_of(self._settings.database.database_url)} (SLUICE_DATABASE_URL)"
-            if not told:
-                log.warning("worker.waiting", reason=reason)
-            told = True
-            if time.monotonic() > deadline:
-                log.error("worker.not_started", reason=reason)
-                return False
-            await _within(self._stop, pause)
-            pause = min(2 * pause, longest)
-        return False
+        reason = await wait_until_current(
+            database,
+            self._settings.database.database_url,
+            DATABASE_PATIENCE,
+            stop=self._stop,
+            waiting=lambda reason: log.warning("worker.waiting", reason=reason),
+        )
+        if reason and not self._stop.is_set():
+            log.error("worker.not_started", reason=reason)
+        return not (reason or self._stop.is_set())
 
     async def _with_connections(self, database: Database) -> int:
         storage = open_storage(self._settings.storage)
@@ -175,7 +166,7 @@ class WorkerProcess:
                 if time.monotonic() > deadline:
                     log.error("worker.not_started", reason=reason)  # noqa: TRY400 - one line
                     return False
-            await _within(self._stop, DATABASE_PAUSES[1])
+            await _within(self._stop, REDIS_PAUSE)
         return False
 
     async def _work(self, context: WorkerContext, redis: ArqRedis) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
@@ -17,6 +20,7 @@ from common.errors import DatabaseUnavailable
 from common.names import address_of
 from common.settings import DatabaseSettings
 
+_PAUSES = (0.1, 2.0)  # seconds between two looks while waiting: the first, doubling up to the longest
 _LOCK_KEY = 0x736C75696365  # "sluice": one migration at a time on PostgreSQL; SQLite has its own write lock
 
 
@@ -53,6 +57,38 @@ async def is_current(database: Database) -> bool:
         connection = await repository.session.connection()
         found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
     return found == head_revision()
+
+
+async def wait_until_current(
+    database: Database, url: str, seconds: float, *, stop: asyncio.Event, waiting: Callable[[str], None]
+) -> str:
+    """Look until the schema is the one of this code, `stop` is set or `seconds` are over; at least once.
+
+    Returns what is in the way, in words for the operator; empty when nothing is. `waiting` is told it once. `url` is
+    the address of `database`.
+    """
+    deadline = time.monotonic() + seconds
+    pause, longest = _PAUSES
+    told = False
+    while True:
+        reason = await _in_the_way(database, url)
+        if not reason or stop.is_set() or time.monotonic() >= deadline:
+            return reason
+        if not told:
+            waiting(reason)
+        told = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(pause, deadline - time.monotonic())):
+                await stop.wait()
+        pause = min(2 * pause, longest)
+
+
+async def _in_the_way(database: Database, url: str) -> str:
+    try:
+        current = await is_current(database)
+    except DatabaseUnavailable:
+        return f"no answer from {address_of(url)} (SLUICE_DATABASE_URL)"
+    return "" if current else f"the database is not at schema {head_revision()}: run `sluice migrate`"
 
 
 def head_revision() -> str:

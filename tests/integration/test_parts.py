@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from common.db.migrate import migrate
+
 ROOT = Path(__file__).parents[2]
 SLUICE = ("-m", "cli.main")
 FORMS = {
@@ -74,4 +76,33 @@ def test_migrate_makes_the_database_that_the_env_file_names(tmp_path: Path) -> N
 def test_migrate_says_in_one_line_that_the_database_does_not_answer() -> None:
     ended = run(*FORMS["sluice migrate"], SLUICE_DATABASE_URL="postgresql://sluice:hush@127.0.0.1:1/sluice")
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert "hush" not in ended.stderr
+
+
+def test_migrate_check_tells_whether_the_schema_is_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'sluice.db'}"
+    before = run(*FORMS["sluice migrate"], "--check", SLUICE_DATABASE_URL=url)
+    revision = migrate(url)
+    after = run(*FORMS["sluice migrate"], "--check", SLUICE_DATABASE_URL=url)
+    assert (before.returncode, before.stdout, before.stderr.count("\n")) == (1, "", 1)
+    assert before.stderr.startswith(f"migrate: the database is not at schema {revision}")
+    assert (after.returncode, after.stdout) == (0, f"database schema is at revision {revision}\n")
+
+
+def test_migrate_wait_ends_when_somebody_else_has_migrated(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'sluice.db'}"
+    command = (sys.executable, *FORMS["sluice migrate"], "--wait", "100")
+    env = os.environ | {"SLUICE_DATABASE_URL": url}
+    with subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline().startswith("migrate: waiting: the database is not at schema ")
+        migrate(url)
+        assert waiting.wait(timeout=60) == 0
+
+
+def test_migrate_wait_gives_up_after_its_seconds() -> None:
+    url = "postgresql://sluice:hush@127.0.0.1:1/sluice"
+    ended = run(*FORMS["sluice migrate"], "--wait", "0.2", SLUICE_DATABASE_URL=url)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("migrate: no answer from postgresql://127.0.0.1:1/sluice")
     assert "hush" not in ended.stderr
