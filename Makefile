@@ -89,6 +89,15 @@ format: $(DEV)  ## rewrite what ruff can put right
 docs: $(RUNTIME)  ## write the generated tables in docs/ anew: settings, errors, metrics
 	@$(BIN)/python -m docs.generate $(ARGS)
 
+# Renders deploy/k8s where no kubectl is new enough: built from source where Go is.
+KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
+
+.PHONY: manifests
+manifests: | $(BIN)/python  ## write deploy/k8s/rendered anew, with kubectl 1.27+, kustomize 5 or Go
+	@$(BIN)/python -m deploy.k8s.render --check || ! command -v go >/dev/null || \
+		GOBIN=$(CURDIR)/$(BIN) go install $(KUSTOMIZE)
+	@$(BIN)/python -m deploy.k8s.render
+
 .PHONY: lock
 lock: $(LOCKER)  ## write requirements/*.txt anew from pyproject.toml; ARGS=--upgrade for newer versions
 	$(UV_COMPILE) $(ARGS) $(EXTRAS) --group build pyproject.toml -o requirements/runtime.txt
