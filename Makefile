@@ -58,6 +58,16 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 test: $(DEV)  ## the whole suite, with the short form of the faults; ARGS="-k words" for a part of it, one by one
 	@$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL))
 
+# A real API server with its etcd, built from Go modules: a quarter of an hour, once.
+KUBERNETES := $(VENV)/kubernetes
+
+.PHONY: test-kubernetes
+test-kubernetes: $(DEV)  ## apply deploy/k8s to a real API server, built here where Go is; ARGS as for test
+	@if command -v go >/dev/null; then $(BIN)/python -m tests.manifests.build_server $(KUBERNETES); \
+		else echo "No Go here: these tests are skipped unless KUBECONFIG names a server"; fi
+	@KUBERNETES_PROGRAMS=$(if $(shell command -v go),$(abspath $(KUBERNETES))) \
+		$(BIN)/python -m pytest tests/manifests $(ARGS)
+
 .PHONY: bench
 bench: $(DEV)  ## measure on this machine and print the table of docs/performance.md; ARGS="--rounds 2"
 	@$(BIN)/python -m bench $(ARGS)
