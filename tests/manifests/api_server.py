@@ -23,16 +23,16 @@ KUBECTL_SECONDS = 120
 
 @dataclass(frozen=True)
 class ApiServer:
-    """How to speak to it. `ours`: nobody else has anything there."""
+    """How to speak to it. `options` of kubectl say where it is; `ours`: nobody else has anything there."""
 
     kubectl: str
-    kubeconfig: str
+    options: tuple[str, ...]
     ours: bool
 
     def ask(self, *arguments: str, objects: list[Object] | None = None) -> subprocess.CompletedProcess[str]:
         """Run kubectl; `objects` are its standard input."""
         return subprocess.run(
-            [self.kubectl, "--kubeconfig", self.kubeconfig, *arguments],
+            [self.kubectl, *self.options, *arguments],
             input=yaml.safe_dump_all(objects) if objects is not None else None,
             capture_output=True,
             text=True,
@@ -52,7 +52,8 @@ def api_server(programs: Path, folder: Path) -> Iterator[ApiServer]:
     client, peer = (f"http://127.0.0.1:{port}" for port in ports[:2])
     token = secrets.token_hex(16)
     (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
-    server = ApiServer(str(programs / "kubectl"), str(_kubeconfig(folder, ports[2], token)), ours=True)
+    options = ("--kubeconfig", str(_kubeconfig(folder, ports[2], token)))
+    server = ApiServer(str(programs / "kubectl"), options, ours=True)
     etcd = [str(programs / "etcd"), "--data-dir", str(folder / "etcd"), "--unsafe-no-fsync"]
     etcd += ["--listen-client-urls", client, "--advertise-client-urls", client]
     etcd += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"]

@@ -32,6 +32,16 @@ def test_production_runs_the_version_of_this_repository(production_s3: Manifests
         assert manifests.pod("migrate").name == f"migrate-{project['version']}"
 
 
+def test_the_pods_run_as_the_user_of_the_image_and_name_its_commands(manifests: Manifests) -> None:
+    dockerfile = Path(__file__).parents[2] / "Dockerfile"
+    if not dockerfile.exists():
+        pytest.skip("no Dockerfile in this version")
+    lines = dockerfile.read_text().splitlines()
+    assert f"USER {pods.USER}:{pods.USER}" in lines
+    assert 'ENTRYPOINT ["sluice"]' in lines
+    assert [where for pod in manifests.ours() for where, each in pod.containers() if "command" in each] == []
+
+
 def spec(manifests: Manifests) -> Object:
     found: Object = manifests.one("Deployment", "gateway")["spec"]["template"]["spec"]
     return found
