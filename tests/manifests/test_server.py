@@ -17,8 +17,10 @@ from tests.manifests.objects import Manifests, Object
 NONE = "no API server: `make test-kubernetes` builds one, KUBECONFIG names one"
 PROGRAMS = os.environ.get("KUBERNETES_PROGRAMS")
 KUBECTL = shutil.which("kubectl")
-# kubectl 1.32 and later: the tag in the Job's name has dots (deploy/k8s/README.md)
-DOTS = "Warning: metadata.name: this is used in Pod names and hostnames"
+HARMLESS = (
+    "metadata.name: this is used in Pod names and hostnames",  # the dots of the version, deploy/k8s/README.md
+    "resource namespaces/sluice is missing",  # made by `kubectl create`, on somebody else's server
+)
 
 if not PROGRAMS and not (KUBECTL and os.environ.get("KUBECONFIG")):
     pytest.skip(NONE, allow_module_level=True)
@@ -45,7 +47,8 @@ def own_server(server: ApiServer) -> Iterator[ApiServer]:
 
 
 def warnings(said: str) -> list[str]:
-    return [line for line in said.splitlines() if line.startswith("Warning:") and not line.startswith(DOTS)]
+    found = [line.removeprefix("Warning: ") for line in said.splitlines() if line.startswith("Warning: ")]
+    return [line for line in found if not line.startswith(HARMLESS)]
 
 
 def test_the_server_takes_every_object(server: ApiServer, manifests: Manifests) -> None:
@@ -54,6 +57,8 @@ def test_the_server_takes_every_object(server: ApiServer, manifests: Manifests) 
     elif server.ask("get", "namespace", "sluice").returncode != 0:
         pytest.skip("the server has no namespace sluice, and nothing is made there")
     ended = server.apply(manifests.objects, "--dry-run=server")
+    if not server.ours and "no matches for kind" in ended.stderr:
+        pytest.skip("the server lacks an extension that this overlay uses")
     assert ended.returncode == 0, ended.stderr
     assert warnings(ended.stderr) == []
     assert len(ended.stdout.splitlines()) == len(manifests.objects)
