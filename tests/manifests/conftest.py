@@ -6,6 +6,9 @@ import pytest
 
 from deploy.k8s.render import overlays
 from tests.manifests.objects import Manifests, rendered
+from tests.manifests.redis_server import start_redis
+
+__all__ = ["start_redis"]
 
 
 @pytest.fixture(params=overlays())

