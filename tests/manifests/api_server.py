@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.fixtures.network import port_of_the_kernel
+from tests.fixtures.network import unused_port
 from tests.fixtures.servers import running
 from tests.manifests.objects import Object
 
@@ -48,7 +48,7 @@ class ApiServer:
 @contextlib.contextmanager
 def api_server(programs: Path, folder: Path) -> Iterator[ApiServer]:
     """A server that lives as long as the context. `programs` is what `build_server` made."""
-    ports = [port_of_the_kernel() for _ in range(3)]
+    ports = [unused_port() for _ in range(3)]
     client, peer = (f"http://127.0.0.1:{port}" for port in ports[:2])
     token = secrets.token_hex(16)
     (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")

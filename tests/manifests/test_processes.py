@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from client import Client
-from tests.fixtures.network import port_of_the_kernel
+from tests.fixtures.network import unused_port
 from tests.manifests.objects import Manifests, Object, Pod
 from tests.manifests.redis_server import Server, Start
 
@@ -67,7 +67,7 @@ def site(
 @contextlib.contextmanager
 def served(site: Site) -> Iterator[tuple[str, dict[str, "subprocess.Popen[bytes]"]]]:
     """All that serves, ready: the gateway's URL and the processes by component. They are ended, whatever happens."""
-    ports = {component: port_of_the_kernel() for component in SERVING}
+    ports = {component: unused_port() for component in SERVING}
     running = {component: site.start(site.manifests.pod(component).main, ports[component]) for component in SERVING}
     try:
         for component, process in running.items():

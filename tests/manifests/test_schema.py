@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 from kubernetes_validate import utils
 
