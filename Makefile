@@ -51,8 +51,9 @@ up: $(RUNTIME)  ## the embedded stack in the foreground until Ctrl-C, data under
 migrate: $(RUNTIME)  ## bring the database of SLUICE_DATABASE_URL to the newest schema
 	@$(BIN)/sluice migrate $(ARGS)
 
-# In as many processes as there are cores; a file's tests stay together, because they share servers.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+# In as many processes as there are cores; a file's tests stay together, because they share servers. The pods as
+# processes belong to `make test-kubernetes`.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --ignore=tests/manifests/test_processes.py
 
 .PHONY: test
 test: $(DEV)  ## the whole suite, with the short form of the faults; ARGS="-k words" for a part of it, one by one
@@ -62,7 +63,7 @@ test: $(DEV)  ## the whole suite, with the short form of the faults; ARGS="-k wo
 KUBERNETES := $(VENV)/kubernetes
 
 .PHONY: test-kubernetes
-test-kubernetes: $(DEV)  ## apply deploy/k8s to a real API server, built here where Go is; ARGS as for test
+test-kubernetes: $(DEV)  ## deploy/k8s on a real API server, built here where Go is, and as processes; ARGS as for test
 	@if command -v go >/dev/null; then $(BIN)/python -m tests.manifests.build_server $(KUBERNETES); \
 		else echo "No Go here: these tests are skipped unless KUBECONFIG names a server"; fi
 	@KUBERNETES_PROGRAMS=$(if $(shell command -v go),$(abspath $(KUBERNETES))) \
