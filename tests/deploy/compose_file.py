@@ -34,7 +34,7 @@ class Compose:
         return {name: service for name, service in self.services.items() if "build" in service}
 
     def secret(self, name: str) -> Path:
-        return self.root / self.document["secrets"][name]["file"]
+        return self.root / str(self.document["secrets"][name]["file"])
 
     def environment(self, name: str) -> dict[str, str]:
         """What the process of a service sees: environment, `env_file`, and the secret behind `--env-file`."""

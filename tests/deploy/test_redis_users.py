@@ -10,7 +10,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from tests.fixtures.redis import GuardedRedis, guarded_redis
 from tests.fixtures.topology import Topology
 
-Attempt = Callable[["Redis"], Any]
+Attempt = Callable[[Redis], Any]
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def guarded() -> Iterator[GuardedRedis]:
 
 
 @pytest.fixture
-def service(guarded: GuardedRedis) -> Iterator["Redis"]:
+def service(guarded: GuardedRedis) -> Iterator[Redis]:
     """Connected as gateways and workers are."""
     with Redis.from_url(guarded.url) as redis:
         yield redis
@@ -50,7 +50,7 @@ def test_gateways_and_workers_are_refused_nothing_on_the_way_of_a_file(
         pytest.param(lambda redis: redis.execute_command("PSUBSCRIBE", "*"), id="listening to everything"),
     ],
 )
-def test_the_service_may_not(service: "Redis", attempt: Attempt) -> None:
+def test_the_service_may_not(service: Redis, attempt: Attempt) -> None:
     with pytest.raises(NoPermissionError):
         attempt(service)
 
