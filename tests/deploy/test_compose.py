@@ -11,6 +11,16 @@ from tests.deploy.compose_file import WITHOUT_END, Compose, read_compose
 
 TOPOLOGY = {"nginx", "gateway-1", "gateway-2", "worker-1", "worker-2", "migrate", "redis", "postgres"}
 
+# The members of the compose specification that are used here: a new one is looked up there and added, a wrong one found.
+TOP = {"name", "services", "networks", "volumes", "secrets"}
+SERVICE = {
+    *("image", "build", "profiles", "init", "user", "entrypoint", "command", "environment", "env_file", "secrets"),
+    *("restart", "stop_signal", "stop_grace_period", "healthcheck", "depends_on", "deploy", "logging", "shm_size"),
+    *("read_only", "cap_drop", "security_opt", "tmpfs", "volumes", "networks", "network_mode", "ports", "expose"),
+}
+DEPENDENCY = {"condition", "required", "restart"}
+HEALTH_CHECK = {"test", "interval", "timeout", "retries", "start_period"}
+
 
 @pytest.fixture(scope="module")
 def compose(root: Path) -> Compose:
@@ -19,6 +29,14 @@ def compose(root: Path) -> Compose:
 
 def test_without_a_profile_it_is_the_whole_service_on_a_volume(compose: Compose) -> None:
     assert {name for name, service in compose.services.items() if "profiles" not in service} == TOPOLOGY
+
+
+def test_every_member_is_one_of_the_compose_specification(compose: Compose) -> None:
+    assert {name for name in compose.document if not name.startswith("x-")} <= TOP
+    for name, service in compose.services.items():
+        assert set(service) <= SERVICE, name
+        assert set(service.get("healthcheck", {})) <= HEALTH_CHECK, name
+        assert set().union(*service.get("depends_on", {}).values()) <= DEPENDENCY, name
 
 
 def test_what_is_named_is_declared(compose: Compose) -> None:
