@@ -11,7 +11,7 @@ from tests.deploy.compose_file import WITHOUT_END, Compose, read_compose
 
 TOPOLOGY = {"nginx", "gateway-1", "gateway-2", "worker-1", "worker-2", "migrate", "redis", "postgres"}
 
-# The members of the compose specification that are used here: a new one is looked up there and added, a wrong one found.
+# Members of the compose specification that are used here: a new one is looked up there and added, a wrong one found.
 TOP = {"name", "services", "networks", "volumes", "secrets"}
 SERVICE = {
     *("image", "build", "profiles", "init", "user", "entrypoint", "command", "environment", "env_file", "secrets"),

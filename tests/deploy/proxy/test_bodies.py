@@ -20,7 +20,7 @@ from tests.fixtures.topology import Topology
 MIB = 1024**2
 PATIENCE = 20.0  # seconds for what takes milliseconds on an idle machine
 DELAY = 0.025  # seconds in each direction: from one end of a continent to the other
-WITHIN = 3.0  # seconds for 8 MiB at that distance; with the 64 KiB window of the default it takes 6.4
+WITHIN = 4.0  # seconds for 8 MiB at that distance; with the 64 KiB window of the default it takes 6.4
 
 CreateUpload = Callable[..., dict[str, Any]]
 
@@ -97,11 +97,11 @@ def test_a_body_may_take_longer_than_the_timeout_as_long_as_it_moves(
 ) -> None:
     made = upload(12)
     ports = [gateway.port for gateway in behind_nginx.gateways]
-    with nginx(ports, client_body_timeout="1s") as proxy, connect(proxy.url) as connection:
+    with nginx(ports, client_body_timeout="2s") as proxy, connect(proxy.url) as connection:
         connection.sendall(head_of(made, 12))
         for _ in range(12):
             connection.sendall(b"-")
-            time.sleep(0.1)  # slowness is what is tested
+            time.sleep(0.2)  # slowness is what is tested
 
         assert answer_on(connection).startswith("HTTP/1.1 200")
 
