@@ -14,7 +14,12 @@ Start = Callable[..., AbstractAsyncContextManager[StandIn]]
 
 @pytest.mark.parametrize(
     ("method", "content", "asked"),
-    [("GET", None, 2), ("POST", None, 1), ("POST", b"{}", 1), ("PUT", b"chunk", 1)],
+    [
+        pytest.param("GET", None, 2, id="GET"),
+        pytest.param("POST", None, 1, id="POST without a body"),
+        pytest.param("POST", b"{}", 1, id="POST"),
+        pytest.param("PUT", bytes(4 * 1024**2), 1, id="PUT of more than nginx holds"),
+    ],
 )
 async def test_only_a_request_that_may_be_repeated_is_sent_to_a_second_gateway(
     stand_in: Start, method: str, content: bytes | None, asked: int
