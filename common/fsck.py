@@ -62,8 +62,9 @@ class Fsck:
         """Everything that is wrong, in no particular order. Raises DatabaseUnavailable, StorageUnavailable."""
         for upload in await self._unknown(self._storage.uploads, self._known_uploads):
             yield Finding(Problem.UPLOAD_BYTES, upload.tenant, upload.upload_id)
-        for key in await self._unknown(self._storage.objects, self._known_objects):
-            yield Finding(Problem.FILE_BYTES, key.tenant, key.file_id)
+        for listing in (self._storage.objects, self._storage.unsealed):
+            for key in await self._unknown(listing, self._known_objects):
+                yield Finding(Problem.FILE_BYTES, key.tenant, key.file_id)
         async for file in self._gone():
             yield Finding(Problem.FILE_GONE, file.tenant, file.id)
         async for stuck in self._stuck():

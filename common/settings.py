@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from redis.asyncio.connection import parse_url
 
+from common.bucket import SCHEME, parse_bucket_url
 from common.chunking import GIB, MAX_CHUNKS, MIB
 from common.db.address import parse_database_url
 from common.errors import SettingsError
@@ -88,7 +90,7 @@ class RedisSettings(Group):
 class StorageSettings(Group):
     storage_url: str = Field(
         "file://data/storage",
-        description="Where bytes live: `file:///absolute/path` or `file://relative/path`.",
+        description="Where bytes live: `file:///absolute/path`, `file://relative/path` or `s3://bucket/prefix`.",
     )
     durability: Literal["chunk", "finalize", "none"] = Field(
         "chunk",
@@ -103,12 +105,44 @@ class StorageSettings(Group):
     chunk_lock_wait: Seconds = Field(
         10, ge=0, le=300, description="How long a second writer of the same chunk waits for the first."
     )
+    s3_endpoint_url: str = Field("", description="Address of an S3-compatible store; empty: AWS.")
+    s3_region: str = Field("us-east-1", min_length=1, description="Region that requests are signed for.")
+    s3_path_style: bool = Field(False, description="`https://host/bucket/key` in place of `https://bucket.host/key`.")
+    s3_max_parts: int = Field(MAX_CHUNKS, ge=1, le=MAX_CHUNKS, description="Most parts of one object; some take 1,000.")
+    s3_min_part: Size = Field(5 * MIB, ge=1, description="Smallest part that the store takes, the last one apart.")
+    s3_connections: int = Field(64, ge=4, le=1000, description="Connections of one process to the store.")
+    s3_timeout: Seconds = Field(30, gt=0, le=600, description="A store that is silent for this long has failed.")
+    s3_attempts: int = Field(4, ge=1, le=20, description="Tries of one request that the store may ask to slow down.")
+    s3_held_chunk: Size = Field(
+        256 * 1024,
+        ge=0,
+        le=16 * MIB,
+        description="Chunks up to this size are held whole and tried again; larger ones stream through.",
+    )
+    s3_buffer_memory: Size = Field(
+        32 * MIB,
+        ge=8 * MIB,
+        description="Bytes that one process holds of bodies without a length: S3 wants it before the first byte.",
+    )
+    s3_link_seconds: Seconds = Field(
+        3600, gt=0, le=7 * 24 * 3600, description="How long a link for a direct chunk is good."
+    )
 
     @field_validator("storage_url")
     @classmethod
     def _known_scheme(cls, url: str) -> str:
-        if not url.startswith("file://") or url == "file://":
-            raise ValueError("must start with file://")
+        if url.startswith(SCHEME):
+            parse_bucket_url(url)
+        elif not url.startswith("file://") or url == "file://":
+            raise ValueError("must start with file:// or s3://")
+        return url
+
+    @field_validator("s3_endpoint_url")
+    @classmethod
+    def _plain_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None):
+            raise ValueError("must be http://host:port or https://host:port, without a user or password")
         return url
 
 

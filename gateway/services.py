@@ -12,7 +12,7 @@ from common.db.database import Database
 from common.errors import SluiceError
 from common.queue import Bell
 from common.redis import open_redis
-from common.settings import Settings
+from common.settings import LimitsSettings, Settings
 from common.signals import Signals
 from common.storage import open_storage
 from common.storage.base import Identifies, Storage
@@ -24,6 +24,7 @@ from gateway.service.files import FileService
 from gateway.service.finalize import FinalizeService
 from gateway.service.ingest import IngestService
 from gateway.service.jobs import JobService, Waiters
+from gateway.service.limits import fitted
 from gateway.service.uploads import UploadService
 
 log = get_logger(__name__)
@@ -36,6 +37,7 @@ class Services:
     """The use cases and what the probes look at. `draining` turns readiness off before connections are closed."""
 
     settings: Settings
+    limits: LimitsSettings
     metrics: Metrics
     database: Database
     storage: Storage
@@ -74,10 +76,12 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         memory = IntakeMemory(settings.http)
         metrics.intake_bytes.set_function(lambda: memory.held)
         facts = FactsCache()
-        uploads = UploadService(settings.limits, database, storage, facts)
+        limits = fitted(settings.limits, storage.chunk_limits)
+        uploads = UploadService(limits, database, storage, facts)
         finalizing = FinalizeService(uploads, database, bell, facts)
         yield Services(
             settings=settings,
+            limits=limits,
             metrics=metrics,
             database=database,
             storage=storage,
@@ -85,9 +89,9 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             uploads=uploads,
             chunks=ChunkService(uploads, storage, facts, memory, metrics),
             finalizing=finalizing,
-            ingest=IngestService(settings.limits, uploads, finalizing, database, storage, memory, metrics),
+            ingest=IngestService(limits, uploads, finalizing, database, storage, memory, metrics),
             jobs=JobService(database, bell, signals, waiters, settings.http.max_wait),
-            files=FileService(settings.limits, database, storage, metrics),
+            files=FileService(limits, database, storage, metrics),
         )
 
 

@@ -6,6 +6,7 @@ The fixtures live in `tests/fixtures/`, one module each:
 - `postgres`: `postgres_server` (one cluster for the session), `postgres_url` (a database of this test's own)
 - `database`: `database_url` (a migrated database of this test's own, once on SQLite and once on PostgreSQL)
 - `network`: `free_port`
+- `s3`: `s3_settings` (a new bucket of an S3 store), `moto_server`, `versitygw_server`
 - `stack`: `start_stack` (the whole service by `sluice up`)
 - `topology`: `behind_nginx` (what docker-compose.yml runs, process by process; skipped where there is no nginx)
 - `guards`: no settings from outside, no process left behind (both act by themselves)
@@ -17,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.network",
     "tests.fixtures.postgres",
     "tests.fixtures.redis",
+    "tests.fixtures.s3",
     "tests.fixtures.stack",
     "tests.fixtures.topology",
     "tests.fixtures.database",  # after the servers it builds on: pytest rewrites asserts at the first import

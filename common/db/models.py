@@ -29,7 +29,7 @@ class Base(DeclarativeBase):
 
 
 class Upload(Base):
-    """One transfer being made. `file_id` is chosen at finalize, so that a seal can be repeated; shown when complete."""
+    """One transfer being made. `file_id` is where it is sealed to, chosen with the upload; shown when complete."""
 
     __tablename__ = "uploads"
     __table_args__ = (

@@ -2,23 +2,39 @@
 
 Only storage code is here: no HTTP, no SQL, no jobs. The local backend reads from the verbs down: `local` (its manual
 and the verbs), `writing`, `seal`, `reading`; below them `receipts`, `journal`, `records` (what has arrived), `tiling`,
-`readback` (verification), and `layout`, `locks`, `durable`, `threads`, `failures` (the operating system).
+`readback` (verification), and `layout`, `locks`, `durable`, `threads`, `failures` (the operating system). The S3
+backend is the package `s3`, with its manual; it is imported only where it is used, and needs the extra `s3`.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
+from common.bucket import SCHEME
+from common.errors import SettingsError
 from common.settings import StorageSettings
-from common.storage.base import Storage
+from common.storage.base import Identifies, Lists, Storage
 from common.storage.local import LocalStorage
 
-__all__ = ["Storage", "open_storage"]
+__all__ = ["OpenStorage", "Storage", "open_storage"]
 
 
-def open_storage(settings: StorageSettings) -> LocalStorage:
-    """The storage of `settings.storage_url`. Touches no disk; close it at the end.
+class OpenStorage(Storage, Lists, Identifies, Protocol):
+    """What every backend is."""
 
-    What follows `file://` is a path taken literally; a relative one starts at the current folder.
+
+def open_storage(settings: StorageSettings) -> OpenStorage:
+    """The storage of `settings.storage_url`. Touches no disk and no network; close it at the end.
+
+    What follows `file://` is a path taken literally; a relative one starts at the current folder. Raises SettingsError
+    for an S3 store where its client is not installed.
     """
-    return LocalStorage(Path(settings.storage_url.removeprefix("file://")), settings)
+    if not settings.storage_url.startswith(SCHEME):
+        return LocalStorage(Path(settings.storage_url.removeprefix("file://")), settings)
+    if find_spec("aiobotocore") is None:
+        raise SettingsError("SLUICE_STORAGE_URL names an S3 store; that needs more: pip install 'sluice[s3]'.")
+    from common.storage.s3 import S3Storage  # only where it is used
+
+    return S3Storage(settings)

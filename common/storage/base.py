@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from common.chunking import MAX_CHUNKS
 from common.digests import Digests
 
 Durability = Literal["chunk", "finalize", "none"]
@@ -37,6 +38,28 @@ class ObjectKey:
 
     tenant: str
     file_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadShape:
+    """What is known of an upload when it begins: `size` in bytes (None: a stream whose end is not known), the size of
+    its chunks, and where it will be sealed to. `direct`: the client sends the chunks to the storage by itself."""
+
+    size: int | None
+    chunk_size: int
+    target: ObjectKey
+    direct: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLimits:
+    """What a storage can take, in bytes. `smallest` does not hold for the last chunk; `most` is a number of chunks;
+    `unmeasured` is the largest chunk of a stream whose end is not known (None: as `largest`)."""
+
+    smallest: int = 1
+    largest: int = 1 << 62
+    most: int = MAX_CHUNKS
+    unmeasured: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +146,31 @@ class Identifies(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PresignedChunk:
+    """Where and how a client sends one chunk to the storage: a `PUT` to `url` with `headers` as they
+    are. Sizes in bytes."""
+
+    index: int
+    offset: int
+    length: int
+    url: str
+    headers: dict[str, str]
+
+
+class PresignsChunks(Protocol):
+    """A storage that takes chunks from clients without us in between."""
+
+    async def presigns(self) -> bool:
+        """Whether it can: only where it tells the checksum of what it has taken. Raises StorageUnavailable."""
+        ...
+
+    async def presign(self, upload: UploadKey, indexes: Sequence[int]) -> list[PresignedChunk]:
+        """Requests that anybody may send until they expire. The caller knows that the upload is open and that the
+        chunks exist. Raises FileNotFoundError when the upload is not here, StorageUnavailable."""
+        ...
+
+
 class Lists(Protocol):
     """A storage that can tell what it holds, in batches. What comes or goes meanwhile may be named or not."""
 
@@ -134,12 +182,21 @@ class Lists(Protocol):
         """Sealed files, published or not yet."""
         ...
 
+    def unsealed(self) -> AsyncIterator[list[ObjectKey]]:
+        """Where files will be, with bytes there already that no reader sees: `delete` removes them."""
+        ...
+
 
 class Storage(Protocol):
     """The core verbs. Every one may be repeated after a crash with the same outcome."""
 
-    async def begin(self, upload: UploadKey, size: int | None) -> None:
-        """Make room for an upload of `size` bytes (None: not known). Calling it again changes nothing.
+    @property
+    def chunk_limits(self) -> ChunkLimits:
+        """What chunks may be like. The caller plans uploads within them; never changes."""
+        ...
+
+    async def begin(self, upload: UploadKey, shape: UploadShape) -> None:
+        """Make room for an upload. Calling it again changes nothing.
 
         The caller has inserted the row. Raises InsufficientStorage when free space is below the declared size.
         """

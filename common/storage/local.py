@@ -38,16 +38,17 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.errors import ChunkBusy, ChunkConflict, StorageUnavailable
+from common.errors import ChunkBusy, StorageUnavailable
 from common.settings import StorageSettings
 from common.storage import inventory
+from common.storage.again import compared
 from common.storage.base import (
+    ChunkLimits,
     ObjectKey,
     Receipt,
     SealedObject,
@@ -56,6 +57,7 @@ from common.storage.base import (
     Segment,
     Source,
     UploadKey,
+    UploadShape,
 )
 from common.storage.durable import FOLDER_MODE, Folders, require_space, sync_folder
 from common.storage.identity import Identity
@@ -90,8 +92,12 @@ class LocalStorage:
         # Seals run for minutes; in threads of their own they do not keep short calls waiting.
         self._sealers = Threads(settings.storage_threads, "seal")
 
-    async def begin(self, upload: UploadKey, size: int | None) -> None:
-        await self._here(self._begin, self._layout.upload(upload), size or 0)
+    @property
+    def chunk_limits(self) -> ChunkLimits:
+        return ChunkLimits()
+
+    async def begin(self, upload: UploadKey, shape: UploadShape) -> None:
+        await self._here(self._begin, self._layout.upload(upload), shape.size or 0)
 
     async def write(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
         paths = self._layout.upload(upload)
@@ -106,7 +112,7 @@ class LocalStorage:
         try:
             await self._enter(writing)
             if writing.known is not None:
-                return await _compared(writing.known, source)
+                return await compared(writing.known, source)
             await self._receive(writing, segment.offset, source)
             receipt = Receipt(segment.offset, source.length, source.crc64)
             if receipt.length > 0:  # nothing is nothing to prove
@@ -155,6 +161,12 @@ class LocalStorage:
             batches = inventory.stored_objects(self._root, tenant)
             while (batch := await self._here(next, batches, None)) is not None:
                 yield batch
+
+    async def unsealed(self) -> AsyncIterator[list[ObjectKey]]:
+        """None: until the rename nothing lies where files are."""
+        nothing: list[list[ObjectKey]] = []
+        for batch in nothing:
+            yield batch
 
     async def last_activity(self, upload: UploadKey) -> datetime | None:
         return await self._here(_newest, self._layout.upload(upload).folder)
@@ -251,15 +263,6 @@ class LocalStorage:
 
 def _nothing() -> None:
     """For a check alone."""
-
-
-async def _compared(known: Receipt, source: Source) -> Receipt:
-    """Read a body whose segment is stored already. Raises ChunkConflict unless it is the same."""
-    async for _ in source:
-        pass
-    if (source.length, source.crc64) != (known.length, known.crc64):
-        raise ChunkConflict("This chunk is stored already, with other bytes. Abort the upload to send another file.")
-    return replace(known, again=True)
 
 
 async def _ended(work: asyncio.Task[int]) -> None:

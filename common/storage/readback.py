@@ -27,7 +27,7 @@ def read_back(descriptor: int, pieces: Sequence[Segment], algorithms: Iterable[s
     """Read pieces that follow each other without gaps from byte 0. Raises LeaseLost when `watch.stop` is set."""
     size = sum(piece.length for piece in pieces)
     whole = StreamHasher(algorithms)
-    crcs = _PieceCrcs(pieces)
+    crcs = PieceCrcs(pieces)
     done = 0
     with closing(_buffers(descriptor, size)) as buffers:
         for buffer in buffers:
@@ -40,7 +40,7 @@ def read_back(descriptor: int, pieces: Sequence[Segment], algorithms: Iterable[s
     return ReadBack(crcs.finished(), whole.digests())
 
 
-class _PieceCrcs:
+class PieceCrcs:
     """Cuts a stream into pieces and keeps the CRC of each."""
 
     def __init__(self, pieces: Sequence[Segment]) -> None:

@@ -21,7 +21,7 @@ PROBE_SECONDS = 2.0  # a probe that waits longer is a failure to Kubernetes anyw
 @router.head("/v1/limits", include_in_schema=False)
 @router.get("/v1/limits", tags=["limits"], responses=problems(), summary="What this service takes")
 async def limits(services: Services) -> Limits:
-    set_to = services.settings.limits
+    set_to = services.limits
     return Limits(
         max_file_size=set_to.max_file_size,
         chunk_size=ChunkLimits(

@@ -11,7 +11,7 @@ from common.telemetry import Metrics, get_logger
 from gateway.intake import Intake, IntakeMemory, Pieces
 from gateway.service.caller import Caller
 from gateway.service.facts import Facts, FactsCache
-from gateway.service.uploads import UploadService
+from gateway.service.uploads import UploadService, shape_of
 
 log = get_logger(__name__)
 
@@ -83,7 +83,7 @@ class ChunkService:
         if source.started:
             raise StorageUnavailable("The bytes of this upload were lost; read `missing` and send them again.")
         log.error("upload.bytes_lost", upload_id=key.upload_id)
-        await self._storage.begin(key, upload.size)
+        await self._storage.begin(key, shape_of(upload))
         try:
             # it may have ended between the two: then what we have just made is nobody's
             self._require_open(await self._uploads.load(caller, key.upload_id))

@@ -98,7 +98,7 @@ def _new_job(caller: Caller, upload: Upload) -> Job:
         kind=JobKind.FINALIZE,
         state=JobState.QUEUED,
         upload_id=upload.id,
-        file_id=new_id(),
+        file_id=upload.file_id or new_id(),  # chosen with the upload: some storages have to know it from the start
         round=upload.round,
         size=upload.size or 0,
         attempts=0,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.chunking import default_chunk_size
 from common.db.database import Database
 from common.db.models import Job, Upload
 from common.digests import Digests, StreamHasher
@@ -19,6 +18,7 @@ from common.telemetry import Metrics, get_logger
 from gateway.intake import Intake, IntakeMemory, Pieces, compare_digests
 from gateway.service.caller import Caller
 from gateway.service.finalize import FinalizeService
+from gateway.service.limits import chunk_size_of_stream
 from gateway.service.requests import Description, check_about, check_size
 from gateway.service.uploads import UploadService
 
@@ -87,10 +87,7 @@ class IngestService:
         where the body has ended before `length`.
         """
         check_size(length or 0, self._limits)
-        # an open end: as long as the largest file, so that the chunks can never be too many
-        chunk_size = default_chunk_size(
-            self._limits.max_file_size if length is None else length, self._limits.max_chunks
-        )
+        chunk_size = chunk_size_of_stream(self._limits, self._storage.chunk_limits, length)
         upload = self._uploads.new_row(caller, filename, content_type, Description(), length, chunk_size)
         async with self._database.transaction() as db:
             await db.uploads.insert(upload)

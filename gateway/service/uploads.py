@@ -22,7 +22,7 @@ from common.errors import (
 from common.ids import is_id, new_id
 from common.settings import LimitsSettings
 from common.states import UploadState
-from common.storage.base import Receipt, Storage, UploadKey
+from common.storage.base import ObjectKey, Receipt, Storage, UploadKey, UploadShape
 from common.telemetry import get_logger
 from gateway.service.caller import Caller
 from gateway.service.facts import FactsCache
@@ -49,6 +49,11 @@ class UploadStatus:
     upload: Upload
     received_bytes: int
     missing: list[Range]
+
+
+def shape_of(upload: Upload) -> UploadShape:
+    """What the storage has to know. Rows of before had no file id yet: they are in a storage that needs none."""
+    return UploadShape(upload.size, upload.chunk_size, ObjectKey(upload.tenant, upload.file_id or upload.id))
 
 
 class UploadService:
@@ -96,6 +101,7 @@ class UploadService:
             meta=checked.metadata,
             tags=checked.tags,
             digests={},
+            file_id=new_id(),
             round=0,
             cleaned=False,
             created_at=now,
@@ -105,7 +111,7 @@ class UploadService:
     async def make_room(self, upload: Upload) -> None:
         """Begin in the storage; where that fails the row goes again: a full disk must not fill the database."""
         try:
-            await self._storage.begin(UploadKey(upload.tenant, upload.id), upload.size)
+            await self._storage.begin(UploadKey(upload.tenant, upload.id), shape_of(upload))
         except SluiceError:
             await self._forget(upload)
             raise

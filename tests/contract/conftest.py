@@ -5,7 +5,8 @@
 - `upload`, `target`: fresh keys
 """
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,35 @@ import pytest
 from uuid_utils import uuid7
 
 from common.settings import StorageSettings
-from common.storage import Storage, open_storage
+from common.storage import OpenStorage as AnyStorage
+from common.storage import open_storage
 from common.storage.base import ObjectKey, UploadKey
+from tests.contract.rot import flip_in_bucket, flip_in_folder
+from tests.fixtures.s3 import S3Server
 
-OpenStorage = Callable[..., Storage]
-Damage = Callable[[UploadKey, int], None]
+OpenStorage = Callable[..., AnyStorage]
+Damage = Callable[[UploadKey, int, bytes], Awaitable[None]]
 
 
-@pytest.fixture(params=["local"])
-def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the bytes of this test live; one entry in `params` for each backend."""
-    return f"file://{tmp_path / 'storage'}"
+@pytest.fixture(params=["local", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Settings of a storage of this test's own; one entry in `params` for each backend."""
+    if request.param == "local":
+        return {"storage_url": f"file://{tmp_path / 'storage'}"}
+    variables: dict[str, str] = request.getfixturevalue("s3_settings")
+    settings = {
+        name.removeprefix("SLUICE_").lower(): value for name, value in variables.items() if name.startswith("SLUICE_")
+    }
+    return settings | {"s3_held_chunk": "32KiB"}  # so that the chunks of the suite stream
 
 
 @pytest.fixture
-async def open_another(storage_url: str) -> AsyncIterator[OpenStorage]:
+async def open_another(place: dict[str, Any]) -> AsyncIterator[OpenStorage]:
     """Opens storages over one place; keyword arguments are settings. All are closed at the end."""
-    opened: list[Storage] = []
+    opened: list[AnyStorage] = []
 
-    def opener(**settings: Any) -> Storage:
-        defaults = {"storage_url": storage_url, "durability": "none", "min_free_bytes": 0}
+    def opener(**settings: Any) -> AnyStorage:
+        defaults = {**place, "durability": "none", "min_free_bytes": 0}
         opened.append(open_storage(StorageSettings.model_validate(defaults | settings)))
         return opened[-1]
 
@@ -42,22 +52,20 @@ async def open_another(storage_url: str) -> AsyncIterator[OpenStorage]:
 
 
 @pytest.fixture
-def storage(open_another: OpenStorage) -> Storage:
+def storage(open_another: OpenStorage) -> AnyStorage:
     return open_another()
 
 
 @pytest.fixture
-def damage(storage_url: str) -> Damage:
-    root = Path(storage_url.removeprefix("file://"))
+def damage(place: dict[str, Any], request: pytest.FixtureRequest) -> Damage:
+    async def flipped(upload: UploadKey, offset: int, content: bytes) -> None:
+        if place["storage_url"].startswith("file://"):
+            await asyncio.to_thread(flip_in_folder, place, upload, offset)
+        else:
+            server: S3Server = request.getfixturevalue("s3_server")
+            await asyncio.to_thread(flip_in_bucket, place, upload, offset, content, server.folder)
 
-    def flip(upload: UploadKey, offset: int) -> None:
-        with (root / upload.tenant / "uploads" / upload.upload_id / "data").open("r+b") as data:
-            data.seek(offset)
-            byte = data.read(1)[0]
-            data.seek(offset)
-            data.write(bytes([byte ^ 1]))
-
-    return flip
+    return flipped
 
 
 @pytest.fixture
@@ -66,5 +74,6 @@ def upload() -> UploadKey:
 
 
 @pytest.fixture
-def target() -> ObjectKey:
-    return ObjectKey("default", str(uuid7()))
+def target(upload: UploadKey) -> ObjectKey:
+    """Where `beginning` says that the upload will be sealed to."""
+    return ObjectKey(upload.tenant, upload.upload_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,11 @@ from common.storage.base import (
     Segment,
     Storage,
     UploadKey,
+    UploadShape,
     Verify,
 )
 
-CHUNK = 64 * 1024
+CHUNK = int(os.environ.get("CONTRACT_CHUNK", "65536"))  # a store that takes no small parts needs larger ones
 PIECE = 4096
 
 
@@ -87,6 +89,11 @@ class Watcher:
 
 def random_bytes(size: int, seed: int = 1) -> bytes:
     return Random(seed).randbytes(size)  # not a secret
+
+
+def beginning(upload: UploadKey, size: int | None, chunk: int = CHUNK) -> tuple[UploadKey, UploadShape]:
+    """The arguments of `begin`. An upload of the tests is sealed to the file of the same id."""
+    return upload, UploadShape(size, chunk, ObjectKey(upload.tenant, upload.upload_id))
 
 
 def receipt_of(offset: int, content: bytes) -> Receipt:

@@ -1,57 +1,58 @@
 """What every storage does with the bytes of an upload until it is sealed. `test_storage_seal_contract` goes on."""
 
 import asyncio
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from common.errors import ChunkBusy, ChunkConflict, InsufficientStorage
+from common.errors import ChunkBusy, ChunkConflict
 from common.storage.base import ObjectKey, Segment, Storage, UploadKey
 from tests.contract.conftest import OpenStorage
-from tests.contract.storage_parts import CHUNK, Body, Cut, content_of, put, put_all, random_bytes, receipt_of, seal
+from tests.contract.storage_parts import (
+    CHUNK,
+    Body,
+    Cut,
+    beginning,
+    content_of,
+    put,
+    put_all,
+    random_bytes,
+    receipt_of,
+    seal,
+)
 
 CONTENT = random_bytes(3 * CHUNK + 1000)
 PART = CHUNK // 2
 
 
 async def test_a_write_answers_with_the_receipt_of_its_bytes(storage: Storage, upload: UploadKey) -> None:
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     receipt = await put(storage, upload, CHUNK, CONTENT[CHUNK : 2 * CHUNK])
     assert receipt == receipt_of(CHUNK, CONTENT[CHUNK : 2 * CHUNK])
     assert await storage.receipts(upload) == [receipt]
 
 
 async def test_a_new_upload_has_no_receipts(storage: Storage, upload: UploadKey) -> None:
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     assert await storage.receipts(upload) == []
 
 
 async def test_beginning_again_changes_nothing(storage: Storage, upload: UploadKey) -> None:
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     receipt = await put(storage, upload, 0, CONTENT[:CHUNK])
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     assert await storage.receipts(upload) == [receipt]
 
 
-async def test_beginning_without_room_for_the_size_is_refused(storage: Storage, upload: UploadKey) -> None:
-    needed = 1 << 60
-    with pytest.raises(InsufficientStorage) as refused:
-        await storage.begin(upload, needed)
-    assert refused.value.extras == {"needed_bytes": needed}  # how much there is is not the caller's business
-    with pytest.raises(FileNotFoundError):
-        await storage.receipts(upload)
-
-
 async def test_receipts_come_in_the_order_of_the_file(storage: Storage, upload: UploadKey) -> None:
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     for offset in (2 * CHUNK, 0, CHUNK):
         await put(storage, upload, offset, CONTENT[offset : offset + CHUNK])
     assert [receipt.offset for receipt in await storage.receipts(upload)] == [0, CHUNK, 2 * CHUNK]
 
 
 async def test_the_same_bytes_again_give_the_same_receipt(storage: Storage, upload: UploadKey) -> None:
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     first = await put(storage, upload, 0, CONTENT[:CHUNK])
     assert await put(storage, upload, 0, CONTENT[:CHUNK]) == first
     assert await storage.receipts(upload) == [first]
@@ -60,7 +61,7 @@ async def test_the_same_bytes_again_give_the_same_receipt(storage: Storage, uplo
 async def test_other_bytes_are_a_conflict_and_change_nothing(
     storage: Storage, upload: UploadKey, target: ObjectKey
 ) -> None:
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     await put_all(storage, upload, CONTENT)
     with pytest.raises(ChunkConflict):
         await put(storage, upload, 0, random_bytes(CHUNK, seed=2))
@@ -69,7 +70,7 @@ async def test_other_bytes_are_a_conflict_and_change_nothing(
 
 
 async def test_fewer_of_the_same_bytes_are_a_conflict(storage: Storage, upload: UploadKey) -> None:
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     await put(storage, upload, 0, CONTENT[:CHUNK])
     with pytest.raises(ChunkConflict):
         await put(storage, upload, 0, CONTENT[: CHUNK - 1], length=CHUNK)
@@ -77,7 +78,7 @@ async def test_fewer_of_the_same_bytes_are_a_conflict(storage: Storage, upload: 
 
 @pytest.mark.parametrize("offset", [CHUNK - 1, CHUNK + 1])
 async def test_bytes_that_overlap_stored_ones_are_a_conflict(storage: Storage, upload: UploadKey, offset: int) -> None:
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     await put(storage, upload, CHUNK, CONTENT[CHUNK : 2 * CHUNK])
     body = Body(CONTENT[offset : offset + 10])
     with pytest.raises(ChunkConflict):
@@ -86,7 +87,7 @@ async def test_bytes_that_overlap_stored_ones_are_a_conflict(storage: Storage, u
 
 
 async def test_segments_are_written_in_parallel(storage: Storage, upload: UploadKey, target: ObjectKey) -> None:
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     held = Body(CONTENT[:CHUNK], hold_at=0)
     first = asyncio.create_task(storage.write(upload, Segment(0, CHUNK), held))
     await held.held.wait()
@@ -100,7 +101,7 @@ async def test_segments_are_written_in_parallel(storage: Storage, upload: Upload
 
 async def test_two_writers_of_the_same_bytes_both_succeed(open_another: OpenStorage, upload: UploadKey) -> None:
     one, other = open_another(), open_another()
-    await one.begin(upload, CHUNK)
+    await one.begin(*beginning(upload, CHUNK))
     receipts = await asyncio.gather(*(put(storage, upload, 0, CONTENT[:CHUNK]) for storage in (one, other, one, other)))
     assert set(receipts) == {receipt_of(0, CONTENT[:CHUNK])}
     assert await other.receipts(upload) == receipts[:1]
@@ -111,7 +112,7 @@ async def test_of_two_writers_of_different_bytes_one_wins_whole(
 ) -> None:
     one, other = open_another(), open_another()
     contents = [random_bytes(CHUNK, seed) for seed in (2, 3)]
-    await one.begin(upload, CHUNK)
+    await one.begin(*beginning(upload, CHUNK))
     outcomes = await asyncio.gather(
         put(one, upload, 0, contents[0]), put(other, upload, 0, contents[1]), return_exceptions=True
     )
@@ -124,7 +125,7 @@ async def test_of_two_writers_of_different_bytes_one_wins_whole(
 
 async def test_a_body_is_not_read_before_the_segment_is_held(open_another: OpenStorage, upload: UploadKey) -> None:
     storage = open_another(chunk_lock_wait=0.05)
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     held, second = Body(CONTENT[:CHUNK], hold_at=PART), Body(CONTENT[:CHUNK])
     first = asyncio.create_task(storage.write(upload, Segment(0, CHUNK), held))
     await held.held.wait()
@@ -137,7 +138,7 @@ async def test_a_body_is_not_read_before_the_segment_is_held(open_another: OpenS
 
 async def test_a_second_writer_waits_for_the_first(open_another: OpenStorage, upload: UploadKey) -> None:
     one, other = open_another(), open_another()
-    await one.begin(upload, CHUNK)
+    await one.begin(*beginning(upload, CHUNK))
     held = Body(CONTENT[:CHUNK], hold_at=PART)
     first = asyncio.create_task(one.write(upload, Segment(0, CHUNK), held))
     await held.held.wait()
@@ -147,7 +148,7 @@ async def test_a_second_writer_waits_for_the_first(open_another: OpenStorage, up
 
 
 async def test_a_body_that_breaks_off_leaves_no_receipt(storage: Storage, upload: UploadKey, target: ObjectKey) -> None:
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     with pytest.raises(Cut):
         await storage.write(upload, Segment(0, CHUNK), Body(CONTENT[:CHUNK], cut_after=PART))
     assert await storage.receipts(upload) == []
@@ -158,7 +159,7 @@ async def test_a_body_that_breaks_off_leaves_no_receipt(storage: Storage, upload
 
 
 async def test_a_cancelled_write_leaves_no_receipt_and_holds_nothing(storage: Storage, upload: UploadKey) -> None:
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     held = Body(CONTENT[:CHUNK], hold_at=PART)
     writing = asyncio.create_task(storage.write(upload, Segment(0, CHUNK), held))
     await held.held.wait()
@@ -180,7 +181,7 @@ async def test_an_unknown_upload_is_not_here(storage: Storage, upload: UploadKey
 
 
 async def test_another_tenant_does_not_have_the_upload(storage: Storage, upload: UploadKey) -> None:
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     foreign = UploadKey("other", upload.upload_id)
     with pytest.raises(FileNotFoundError):
         await put(storage, foreign, 0, CONTENT[:CHUNK])
@@ -189,7 +190,7 @@ async def test_another_tenant_does_not_have_the_upload(storage: Storage, upload:
 
 
 async def test_an_aborted_upload_is_gone(storage: Storage, upload: UploadKey) -> None:
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     await put_all(storage, upload, CONTENT)
     await storage.abort(upload)
     with pytest.raises(FileNotFoundError):
@@ -200,7 +201,7 @@ async def test_an_aborted_upload_is_gone(storage: Storage, upload: UploadKey) ->
 
 async def test_aborting_twice_or_nothing_at_all_is_fine(storage: Storage, upload: UploadKey) -> None:
     await storage.abort(upload)
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     await storage.abort(upload)
     await storage.abort(upload)
 
@@ -208,7 +209,7 @@ async def test_aborting_twice_or_nothing_at_all_is_fine(storage: Storage, upload
 @pytest.mark.parametrize("hold_at", [0, PART, CHUNK])
 async def test_an_abort_ends_a_write_under_way(open_another: OpenStorage, upload: UploadKey, hold_at: int) -> None:
     one, other = open_another(), open_another()
-    await one.begin(upload, CHUNK)
+    await one.begin(*beginning(upload, CHUNK))
     held = Body(CONTENT[:CHUNK], hold_at=hold_at)
     writing = asyncio.create_task(one.write(upload, Segment(0, CHUNK), held))
     await held.held.wait()
@@ -220,25 +221,13 @@ async def test_an_abort_ends_a_write_under_way(open_another: OpenStorage, upload
         await one.receipts(upload)
 
 
-async def test_a_body_is_not_read_to_its_end_after_an_abort(storage: Storage, upload: UploadKey) -> None:
-    await storage.begin(upload, CHUNK)
-    held = Body(CONTENT[:CHUNK], batch=CHUNK // 16, hold_at=PART)
-    writing = asyncio.create_task(storage.write(upload, Segment(0, CHUNK), held))
-    await held.held.wait()
-    await storage.abort(upload)
-    held.go_on.set()
-    with pytest.raises(FileNotFoundError):
-        await writing
-    assert held.length < CHUNK
-
-
 async def test_a_write_of_an_aborted_upload_leaves_no_receipt_in_the_next(storage: Storage, upload: UploadKey) -> None:
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     held = Body(CONTENT[:CHUNK], hold_at=CHUNK)
     writing = asyncio.create_task(storage.write(upload, Segment(0, CHUNK), held))
     await held.held.wait()
     await storage.abort(upload)
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     held.go_on.set()
     with pytest.raises(FileNotFoundError):
         await writing
@@ -247,7 +236,7 @@ async def test_a_write_of_an_aborted_upload_leaves_no_receipt_in_the_next(storag
 
 async def test_activity_is_when_bytes_came_last(storage: Storage, upload: UploadKey) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)  # clocks of file systems are coarse
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     await put(storage, upload, 0, CONTENT[:CHUNK])
     last = await storage.last_activity(upload)
     assert last is not None
@@ -256,21 +245,3 @@ async def test_activity_is_when_bytes_came_last(storage: Storage, upload: Upload
 
 async def test_a_storage_with_room_is_writable(storage: Storage) -> None:
     await storage.check_writable()
-
-
-async def test_ten_thousand_small_chunks_take_bounded_time(
-    open_another: OpenStorage, upload: UploadKey, target: ObjectKey
-) -> None:
-    one, other = open_another(), open_another()
-    content = random_bytes(10_000 * 16)
-    await one.begin(upload, len(content))
-    begun = time.monotonic()
-    await put_all(one, upload, content[: len(content) // 2], chunk=16)
-    half = time.monotonic() - begun
-    for offset in range(len(content) // 2, len(content), 16):
-        await put(other, upload, offset, content[offset : offset + 16])
-    second_half = time.monotonic() - begun - half
-    assert len(await one.receipts(upload)) == 10_000
-    sealed = await seal(other, upload, target, content, chunk=16)
-    assert sealed.size == len(content)
-    assert second_half < 5 * half  # quadratic would be far above; the rest is room for a busy machine

@@ -11,6 +11,7 @@ from tests.contract.storage_parts import (
     CHUNK,
     Body,
     Watcher,
+    beginning,
     content_of,
     digests_of,
     put,
@@ -21,13 +22,14 @@ from tests.contract.storage_parts import (
 )
 
 CONTENT = random_bytes(3 * CHUNK + 1000)
-MIB = 1024 * 1024
+STREAM = random_bytes(200_000)
+LARGE = max(CHUNK, 1024 * 1024)
 
 
 @pytest.fixture
 async def received(storage: Storage, upload: UploadKey) -> UploadKey:
     """An upload of CONTENT with all its chunks."""
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     await put_all(storage, upload, CONTENT)
     return upload
 
@@ -57,12 +59,12 @@ async def test_beginning_again_after_the_seal_changes_nothing(
     storage: Storage, received: UploadKey, target: ObjectKey
 ) -> None:
     first = await seal(storage, received, target, CONTENT)
-    await storage.begin(received, len(CONTENT))
+    await storage.begin(*beginning(received, len(CONTENT)))
     assert await seal(storage, received, target, CONTENT) == first
 
 
 async def test_an_empty_file_is_a_file(storage: Storage, upload: UploadKey, target: ObjectKey) -> None:
-    await storage.begin(upload, 0)
+    await storage.begin(*beginning(upload, 0))
     sealed = await seal(storage, upload, target, b"")
     assert sealed == SealedObject(target, 0, digests_of(b""), "read")
     assert await content_of(storage, target, 0) == b""
@@ -71,28 +73,28 @@ async def test_an_empty_file_is_a_file(storage: Storage, upload: UploadKey, targ
 async def test_a_stream_of_unknown_size_is_sealed_at_its_size(
     storage: Storage, upload: UploadKey, target: ObjectKey
 ) -> None:
-    await storage.begin(upload, None)
-    receipt = await put(storage, upload, 0, CONTENT, length=1 << 40)
-    assert receipt == receipt_of(0, CONTENT)
-    await seal(storage, upload, target, CONTENT, chunk=1 << 40)
-    assert await content_of(storage, target, len(CONTENT)) == CONTENT
+    await storage.begin(*beginning(upload, None))
+    receipt = await put(storage, upload, 0, STREAM, length=1 << 40)
+    assert receipt == receipt_of(0, STREAM)
+    await seal(storage, upload, target, STREAM, chunk=1 << 40)
+    assert await content_of(storage, target, len(STREAM)) == STREAM
 
 
 async def test_what_a_cut_stream_left_behind_its_end_is_no_part_of_the_file(
     storage: Storage, upload: UploadKey, target: ObjectKey
 ) -> None:
-    await storage.begin(upload, None)
+    await storage.begin(*beginning(upload, None))
     with pytest.raises(ConnectionError):
-        await storage.write(upload, Segment(0, 1 << 40), Body(CONTENT, cut_after=2 * CHUNK))
-    await put(storage, upload, 0, CONTENT[:CHUNK], length=1 << 40)
-    await seal(storage, upload, target, CONTENT[:CHUNK], chunk=1 << 40)
+        await storage.write(upload, Segment(0, 1 << 40), Body(STREAM, cut_after=100_000))
+    await put(storage, upload, 0, STREAM[:50_000], length=1 << 40)
+    await seal(storage, upload, target, STREAM[:50_000], chunk=1 << 40)
     with pytest.raises(Exception):  # noqa: B017, PT011  # there is nothing behind the end
-        await content_of(storage, target, 1, start=CHUNK)
-    assert await content_of(storage, target, CHUNK) == CONTENT[:CHUNK]
+        await content_of(storage, target, 1, start=50_000)
+    assert await content_of(storage, target, 50_000) == STREAM[:50_000]
 
 
 async def test_missing_chunks_are_named(storage: Storage, upload: UploadKey, target: ObjectKey) -> None:
-    await storage.begin(upload, len(CONTENT))
+    await storage.begin(*beginning(upload, len(CONTENT)))
     await put(storage, upload, CHUNK, CONTENT[CHUNK : 2 * CHUNK])
     with pytest.raises(ChunksDamaged) as damaged:
         await seal(storage, upload, target, CONTENT)
@@ -111,7 +113,7 @@ async def test_an_upload_that_is_not_here_cannot_be_sealed(
 async def test_a_flipped_bit_names_its_chunk_and_sending_it_again_finishes(
     storage: Storage, received: UploadKey, target: ObjectKey, damage: Damage
 ) -> None:
-    damage(received, 2 * CHUNK + 77)
+    await damage(received, 2 * CHUNK + 77, CONTENT)
     with pytest.raises(ChunksDamaged) as damaged:
         await seal(storage, received, target, CONTENT)
     assert damaged.value.extras["chunks"] == [2]
@@ -126,8 +128,8 @@ async def test_a_flipped_bit_names_its_chunk_and_sending_it_again_finishes(
 async def test_every_damaged_chunk_is_named_at_once(
     storage: Storage, received: UploadKey, target: ObjectKey, damage: Damage
 ) -> None:
-    damage(received, 0)
-    damage(received, len(CONTENT) - 1)
+    await damage(received, 0, CONTENT)
+    await damage(received, len(CONTENT) - 1, CONTENT)
     with pytest.raises(ChunksDamaged) as damaged:
         await seal(storage, received, target, CONTENT)
     assert damaged.value.extras["chunks"] == [0, 3]
@@ -177,27 +179,27 @@ async def test_progress_ends_at_the_size(storage: Storage, received: UploadKey, 
 async def test_a_stopped_seal_leaves_the_upload_as_it_was(
     storage: Storage, upload: UploadKey, target: ObjectKey
 ) -> None:
-    content = random_bytes(4 * MIB)
-    await storage.begin(upload, len(content))
-    await put_all(storage, upload, content, chunk=MIB)
+    content = random_bytes(4 * LARGE)
+    await storage.begin(*beginning(upload, len(content), LARGE))
+    await put_all(storage, upload, content, chunk=LARGE)
     with pytest.raises(LeaseLost):
-        await seal(storage, upload, target, content, chunk=MIB, watcher=Watcher(stop_at=MIB))
+        await seal(storage, upload, target, content, chunk=LARGE, watcher=Watcher(stop_at=LARGE))
     assert len(await storage.receipts(upload)) == 4
-    assert (await seal(storage, upload, target, content, chunk=MIB)).digests == digests_of(content)
+    assert (await seal(storage, upload, target, content, chunk=LARGE)).digests == digests_of(content)
 
 
 async def test_a_cancelled_seal_stops_reading(storage: Storage, upload: UploadKey, target: ObjectKey) -> None:
-    content = random_bytes(4 * MIB)
-    await storage.begin(upload, len(content))
-    await put_all(storage, upload, content, chunk=MIB)
+    content = random_bytes(4 * LARGE)
+    await storage.begin(*beginning(upload, len(content), LARGE))
+    await put_all(storage, upload, content, chunk=LARGE)
     watcher = Watcher()
-    sealing = asyncio.create_task(seal(storage, upload, target, content, chunk=MIB, watcher=watcher))
+    sealing = asyncio.create_task(seal(storage, upload, target, content, chunk=LARGE, watcher=watcher))
     await asyncio.sleep(0)
     sealing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sealing
     assert watcher.stop.is_set()
-    assert (await seal(storage, upload, target, content, chunk=MIB)).digests == digests_of(content)
+    assert (await seal(storage, upload, target, content, chunk=LARGE)).digests == digests_of(content)
 
 
 async def test_a_chunk_after_the_seal_is_refused_and_the_file_untouched(
@@ -235,10 +237,10 @@ async def test_reading_what_is_not_there_fails_at_once(storage: Storage, target:
 async def test_a_file_deleted_while_it_is_read_is_read_to_its_end(
     storage: Storage, upload: UploadKey, target: ObjectKey
 ) -> None:
-    content = random_bytes(3 * MIB)
-    await storage.begin(upload, len(content))
-    await put_all(storage, upload, content, chunk=MIB)
-    await seal(storage, upload, target, content, chunk=MIB)
+    content = random_bytes(3 * LARGE)
+    await storage.begin(*beginning(upload, len(content), LARGE))
+    await put_all(storage, upload, content, chunk=LARGE)
+    await seal(storage, upload, target, content, chunk=LARGE)
     pieces = await storage.read(target, 0, len(content))
     first = await anext(pieces)
     await storage.delete(target)

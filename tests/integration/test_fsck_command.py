@@ -14,6 +14,7 @@ from common.attach import attach
 from common.ids import new_id
 from common.storage.base import UploadKey
 from common.storage.local import LocalStorage
+from tests.contract.storage_parts import beginning
 from tests.integration.worker.rig import TENANT, Rig, close_rig, open_rig, worker_environment, worker_settings
 
 CONTENT = b"c" * 2500
@@ -47,7 +48,7 @@ def fsck(environment: dict[str, str], tmp_path: Path) -> RunFsck:
 async def orphan(rig: Rig) -> str:
     """Bytes of an upload that no row knows."""
     upload_id = new_id()
-    await rig.storage.begin(UploadKey(TENANT, upload_id), 10)
+    await rig.storage.begin(*beginning(UploadKey(TENANT, upload_id), 10))
     return upload_id
 
 

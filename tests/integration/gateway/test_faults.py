@@ -113,9 +113,9 @@ def test_a_chunk_that_races_with_an_abort_does_not_bring_the_folder_back(
     upload = own_gateway.create(5)
     begin = own_gateway.services.storage.begin
 
-    async def aborted_meanwhile(key: Any, size: int | None) -> None:
+    async def aborted_meanwhile(key: Any, shape: Any) -> None:
         own_gateway.sql("UPDATE uploads SET state = 'aborted', cleaned = 1 WHERE id = ?", upload["id"])
-        await begin(key, size)
+        await begin(key, shape)
 
     own_gateway.services.chunks._facts.put(_Row(upload))  # type: ignore[arg-type]
     folder = own_gateway.upload_folder(upload["id"])

@@ -26,6 +26,7 @@ from common.states import FileState, JobKind, JobState, UploadState
 from common.storage import Storage, open_storage
 from common.storage.base import Segment, UploadKey
 from common.telemetry import Metrics
+from tests.contract.storage_parts import beginning
 from worker.app import Parts, assemble
 from worker.context import WorkerContext
 
@@ -78,7 +79,7 @@ class Rig:
         key = UploadKey(TENANT, upload.id)
         async with self.database.transaction() as repository:
             await repository.uploads.insert(upload)
-        await self.storage.begin(key, len(content))
+        await self.storage.begin(*beginning(key, len(content)))
         for start in range(0, len(content), upload.chunk_size):
             piece = content[start : start + upload.chunk_size]
             await self.storage.write(key, Segment(start, len(piece)), Body(piece))

@@ -12,6 +12,7 @@ from common.fsck import Fsck, ListableStorage
 from common.states import FileState, JobState, UploadState
 from common.storage.base import ObjectKey, Segment, UploadKey
 from common.storage.local import LocalStorage
+from tests.contract.storage_parts import beginning
 from tests.integration.worker.rig import TENANT, Body, Rig, new_upload
 from tests.integration.worker.test_fsck import CONTENT, found, sealed, set_upload
 
@@ -24,7 +25,7 @@ async def every_phase(rig: Rig) -> None:
     async with rig.database.transaction() as repository:
         await repository.uploads.insert(begun)
         await repository.uploads.insert(without_folder)
-    await rig.storage.begin(UploadKey(TENANT, begun.id), len(CONTENT))
+    await rig.storage.begin(*beginning(UploadKey(TENANT, begun.id), len(CONTENT)))
     await rig.finalize(await rig.upload(CONTENT), ring=False)  # queued
     waiting = await rig.upload(CONTENT)
     await sealed(rig, waiting, await rig.finalize(waiting, ring=False))  # its worker died before it published
@@ -157,7 +158,7 @@ async def test_a_chunk_that_is_being_written_is_no_finding(rig: Rig) -> None:
     async with rig.database.transaction() as repository:
         await repository.uploads.insert(upload)
     key = UploadKey(TENANT, upload.id)
-    await rig.storage.begin(key, 2000)
+    await rig.storage.begin(*beginning(key, 2000))
     go_on = asyncio.Event()
 
     class Slow(Body):

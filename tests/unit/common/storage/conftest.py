@@ -10,7 +10,7 @@ from common.settings import StorageSettings
 from common.storage.base import ObjectKey, UploadKey
 from common.storage.layout import Layout, UploadPaths
 from common.storage.local import LocalStorage
-from tests.contract.storage_parts import CHUNK, put_all, random_bytes
+from tests.contract.storage_parts import CHUNK, beginning, put_all, random_bytes
 
 OpenLocal = Callable[..., LocalStorage]
 
@@ -64,6 +64,6 @@ def content() -> bytes:
 async def received(opened: OpenLocal, upload: UploadKey, content: bytes) -> UploadKey:
     """An upload of `content` with all its chunks."""
     storage = opened()
-    await storage.begin(upload, len(content))
+    await storage.begin(*beginning(upload, len(content)))
     await put_all(storage, upload, content)
     return upload

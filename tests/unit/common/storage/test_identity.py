@@ -10,15 +10,15 @@ from common.attach import attach
 from common.db.database import Database
 from common.errors import SluiceError, StorageUnavailable
 from common.settings import DatabaseSettings, StorageSettings
-from common.storage import open_storage
+from common.storage import OpenStorage, open_storage
 from common.storage.base import ObjectKey, SealPlan, SealWatch, UploadKey
-from common.storage.local import LocalStorage
+from tests.contract.storage_parts import beginning
 
 UPLOAD = UploadKey("default", "01920000-0000-7000-8000-000000000001")
 FILE = ObjectKey("default", "01920000-0000-7000-8000-000000000002")
 
 
-def at(root: Path) -> LocalStorage:
+def at(root: Path) -> OpenStorage:
     settings = {"storage_url": f"file://{root}", "durability": "none", "min_free_bytes": 0}
     return open_storage(StorageSettings.model_validate(settings))
 
@@ -28,10 +28,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "volume" / "storage"
 
 
-async def verbs(storage: LocalStorage) -> list[str]:
+async def verbs(storage: OpenStorage) -> list[str]:
     """What every verb says, in one word."""
     calls = {
-        "begin": storage.begin(UPLOAD, 10),
+        "begin": storage.begin(*beginning(UPLOAD, 10)),
         "receipts": storage.receipts(UPLOAD),
         "abort": storage.abort(UPLOAD),
         "delete": storage.delete(FILE),
@@ -103,7 +103,7 @@ async def test_a_restarted_process_does_not_make_an_empty_storage_its_own(root: 
     await attach(database, restarted)
 
     with pytest.raises(StorageUnavailable, match="mounted"):
-        await restarted.begin(UPLOAD, 10)
+        await restarted.begin(*beginning(UPLOAD, 10))
     await restarted.close()
     await database.close()
 

@@ -13,7 +13,7 @@ from common.settings import StorageSettings
 from common.storage.base import ObjectKey, UploadKey
 from common.storage.inventory import Promises, stored_objects, stored_uploads, tenants
 from common.storage.local import LocalStorage
-from tests.contract.storage_parts import put
+from tests.contract.storage_parts import beginning, put
 
 MIB = 1024**2
 TENANT = "default"
@@ -89,45 +89,47 @@ def open_on(disk: Disk) -> LocalStorage:
 
 
 async def test_two_uploads_that_each_fit_but_not_both(storage: LocalStorage) -> None:
-    await storage.begin(key(), 6 * MIB)
+    await storage.begin(*beginning(key(), 6 * MIB))
     with pytest.raises(InsufficientStorage) as refused:
-        await storage.begin(key(), 6 * MIB)
+        await storage.begin(*beginning(key(), 6 * MIB))
     assert refused.value.extras == {"needed_bytes": 6 * MIB}
-    await storage.begin(key(), 3 * MIB)  # exactly what is left
+    await storage.begin(*beginning(key(), 3 * MIB))  # exactly what is left
 
 
 async def test_an_empty_file_always_fits_above_the_reserve(storage: LocalStorage) -> None:
-    await storage.begin(key(), 9 * MIB)
-    await storage.begin(key(), 0)
-    await storage.begin(key(), None)
+    await storage.begin(*beginning(key(), 9 * MIB))
+    await storage.begin(*beginning(key(), 0))
+    await storage.begin(*beginning(key(), None))
 
 
 async def test_room_comes_back_at_once_after_an_abort(storage: LocalStorage) -> None:
     first = key()
-    await storage.begin(first, 6 * MIB)
+    await storage.begin(*beginning(first, 6 * MIB))
     await storage.abort(first)
-    await storage.begin(key(), 6 * MIB)
+    await storage.begin(*beginning(key(), 6 * MIB))
 
 
 async def test_bytes_that_arrived_are_not_counted_twice(storage: LocalStorage) -> None:
     first = key()
-    await storage.begin(first, 6 * MIB)
+    await storage.begin(*beginning(first, 6 * MIB))
     await put(storage, first, 0, os.urandom(5 * MIB))
-    await storage.begin(key(), 3 * MIB - 4096)  # 10 = 1 reserve + 5 stored and their receipt + 1 promised + 3
+    await storage.begin(
+        *beginning(key(), 3 * MIB - 4096)
+    )  # 10 = 1 reserve + 5 stored and their receipt + 1 promised + 3
     with pytest.raises(InsufficientStorage):
-        await storage.begin(key(), 1 * MIB)
+        await storage.begin(*beginning(key(), 1 * MIB))
 
 
 async def test_what_another_process_promised_counts(disk: Disk) -> None:
     ours, theirs = open_on(disk), open_on(disk)
-    await theirs.begin(key(), 6 * MIB)
+    await theirs.begin(*beginning(key(), 6 * MIB))
     with pytest.raises(InsufficientStorage):
-        await ours.begin(key(), 6 * MIB)
+        await ours.begin(*beginning(key(), 6 * MIB))
 
 
 async def test_a_refused_upload_leaves_no_folder(storage: LocalStorage, disk: Disk) -> None:
     with pytest.raises(InsufficientStorage):
-        await storage.begin(key(), 10 * MIB)
+        await storage.begin(*beginning(key(), 10 * MIB))
     assert stored_uploads(disk.root, TENANT) == []
 
 

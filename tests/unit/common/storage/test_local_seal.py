@@ -18,7 +18,17 @@ from common.storage.durable import Folders
 from common.storage.layout import Layout, UploadPaths
 from common.storage.receipts import Ledger
 from common.storage.seal import Sealing
-from tests.contract.storage_parts import CHUNK, Body, content_of, digests_of, put, put_all, random_bytes, seal
+from tests.contract.storage_parts import (
+    CHUNK,
+    Body,
+    beginning,
+    content_of,
+    digests_of,
+    put,
+    put_all,
+    random_bytes,
+    seal,
+)
 from tests.unit.common.storage.conftest import OpenLocal
 
 STEPS = [(os, "fsync"), (os, "fdatasync"), (os, "fchmod"), (Path, "rename"), (Path, "unlink"), (Path, "mkdir")]
@@ -62,7 +72,7 @@ async def test_a_seal_that_crashed_at_any_step_is_finished_by_the_next(
     for number in range(100):
         upload, target = UploadKey("default", f"upload-{number}"), ObjectKey("default", f"file-{number}")
         storage = opened(durability="chunk")
-        await storage.begin(upload, len(content))
+        await storage.begin(*beginning(upload, len(content)))
         await put_all(storage, upload, content)
         crash = CrashAt(number, when)
         with monkeypatch.context() as patch:
@@ -87,7 +97,7 @@ async def test_damage_is_found_again_after_a_crash_at_any_step(
     for number in range(100):
         upload, target = UploadKey("default", f"upload-{number}"), ObjectKey("default", f"file-{number}")
         storage = opened(durability="chunk")
-        await storage.begin(upload, len(content))
+        await storage.begin(*beginning(upload, len(content)))
         await put_all(storage, upload, content)
         flip(Layout(root).upload(upload).data, 2 * CHUNK)
         crash = CrashAt(number, when)

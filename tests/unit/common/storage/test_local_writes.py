@@ -17,7 +17,7 @@ import pytest
 from common.errors import ChunkBusy, InsufficientStorage, StorageUnavailable, UploadNotOpen
 from common.storage.base import Segment, UploadKey
 from common.storage.layout import UploadPaths
-from tests.contract.storage_parts import CHUNK, Body, put, put_all, random_bytes, receipt_of
+from tests.contract.storage_parts import CHUNK, Body, beginning, put, put_all, random_bytes, receipt_of
 from tests.unit.common.storage.conftest import OpenLocal
 
 DATA = random_bytes(CHUNK)
@@ -45,7 +45,7 @@ asyncio.run(hold(*sys.argv[1:]))
 @pytest.fixture
 async def other_process(root: Path, upload: UploadKey, opened: OpenLocal) -> AsyncIterator[subprocess.Popen[str]]:
     """A process that is in the middle of writing chunk 0 and gets no further."""
-    await opened().begin(upload, CHUNK)
+    await opened().begin(*beginning(upload, CHUNK))
     with holder(root, upload) as process:
         yield process
 
@@ -95,7 +95,7 @@ def holder(root: Path, upload: UploadKey) -> Iterator[subprocess.Popen[str]]:
 
 async def test_two_gateways_fill_one_upload(opened: OpenLocal, upload: UploadKey, content: bytes) -> None:
     gateways = opened(), opened()
-    await gateways[0].begin(upload, len(content))
+    await gateways[0].begin(*beginning(upload, len(content)))
     for number, offset in enumerate(range(0, len(content), CHUNK)):
         await put(gateways[number % 2], upload, offset, content[offset : offset + CHUNK])
     assert await gateways[0].receipts(upload) == await gateways[1].receipts(upload)
@@ -106,7 +106,7 @@ async def test_a_failed_sync_is_final_for_its_write(
     opened: OpenLocal, upload: UploadKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = opened(durability="chunk")
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     calls: list[int] = []
 
     def failing(descriptor: int) -> None:
@@ -124,7 +124,7 @@ async def test_a_failed_sync_is_final_for_its_write(
 
 async def test_a_chunk_is_durable_before_its_receipt(opened: OpenLocal, upload: UploadKey, syncs: list[str]) -> None:
     storage = opened(durability="chunk")
-    await storage.begin(upload, 2 * CHUNK)
+    await storage.begin(*beginning(upload, 2 * CHUNK))
     syncs.clear()
     await put(storage, upload, 0, DATA)
     journal = syncs[1]
@@ -138,7 +138,7 @@ async def test_a_chunk_is_durable_before_its_receipt(opened: OpenLocal, upload: 
 async def test_a_chunk_sent_again_makes_its_receipt_durable(
     opened: OpenLocal, upload: UploadKey, syncs: list[str]
 ) -> None:
-    await opened(durability="none").begin(upload, CHUNK)
+    await opened(durability="none").begin(*beginning(upload, CHUNK))
     await put(opened(durability="none"), upload, 0, DATA)
     assert syncs == []
     await put(opened(durability="chunk"), upload, 0, DATA)
@@ -150,13 +150,13 @@ async def test_nothing_is_synced_before_it_has_to_be(
     opened: OpenLocal, upload: UploadKey, syncs: list[str], durability: str
 ) -> None:
     storage = opened(durability=durability)
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     await put(storage, upload, 0, DATA)
     assert syncs == []
 
 
 async def test_a_begun_upload_is_durable(opened: OpenLocal, root: Path, upload: UploadKey, syncs: list[str]) -> None:
-    await opened(durability="chunk").begin(upload, CHUNK)
+    await opened(durability="chunk").begin(*beginning(upload, CHUNK))
     assert {upload.upload_id, "uploads", upload.tenant, root.name, root.parent.name} == set(syncs)
 
 
@@ -164,13 +164,13 @@ async def test_a_disk_that_fills_up_in_the_middle_of_a_chunk(
     opened: OpenLocal, upload: UploadKey, small_disk: Path
 ) -> None:
     storage = opened(small_disk)
-    await storage.begin(upload, None)
+    await storage.begin(*beginning(upload, None))
     large = random_bytes(2 * SMALL_DISK)
     with pytest.raises(InsufficientStorage):
         await put(storage, upload, 0, large)
     assert await storage.receipts(upload) == []
     await storage.abort(upload)
-    await storage.begin(upload, None)
+    await storage.begin(*beginning(upload, None))
     assert await put(storage, upload, 0, DATA) == receipt_of(0, DATA)
 
 
@@ -178,7 +178,7 @@ async def test_writes_stop_at_the_reserve_but_stored_chunks_may_come_again(
     opened: OpenLocal, upload: UploadKey
 ) -> None:
     roomy, full = opened(), opened(min_free_bytes=1 << 60)
-    await roomy.begin(upload, 2 * CHUNK)
+    await roomy.begin(*beginning(upload, 2 * CHUNK))
     await put(roomy, upload, 0, DATA)
     body = Body(DATA)
     with pytest.raises(InsufficientStorage):
@@ -207,7 +207,7 @@ async def test_no_chunk_is_taken_while_a_sealer_has_the_data(
     opened: OpenLocal, upload: UploadKey, paths: UploadPaths
 ) -> None:
     storage = opened()
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     with paths.data.open("r+b") as sealer:
         fcntl.flock(sealer, fcntl.LOCK_EX)
         with pytest.raises(UploadNotOpen):
@@ -219,7 +219,7 @@ async def test_one_batch_is_gathered_while_one_is_written(
     opened: OpenLocal, upload: UploadKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = opened()
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     gate, body, pwritev = threading.Event(), Body(DATA, batch=4096), os.pwritev
     ahead: list[int] = []
 
@@ -237,7 +237,7 @@ async def test_a_write_that_fails_while_the_body_breaks_off_tells_of_the_body(
     opened: OpenLocal, upload: UploadKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = opened()
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "full")
@@ -252,7 +252,7 @@ async def test_what_a_crashed_abort_left_is_removed_by_the_next(
     opened: OpenLocal, upload: UploadKey, paths: UploadPaths
 ) -> None:
     storage = opened()
-    await storage.begin(upload, CHUNK)
+    await storage.begin(*beginning(upload, CHUNK))
     paths.folder.rename(paths.dying)
     await storage.abort(upload)
     assert names_in(paths.folder.parent) == []
@@ -293,7 +293,7 @@ async def test_opening_and_closing_fifty_times_leaks_no_descriptor(
     def descriptors() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    await opened().begin(upload, len(content))
+    await opened().begin(*beginning(upload, len(content)))
     before = descriptors()
     for _ in range(50):
         storage = opened(chunk_lock_wait=0)

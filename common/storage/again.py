@@ -1,0 +1,21 @@
+"""A segment that comes once more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from common.errors import ChunkConflict
+from common.storage.base import Receipt, Source
+
+
+async def compared(known: Receipt, source: Source) -> Receipt:
+    """Read a body whose segment is stored already. Raises ChunkConflict unless it is the same."""
+    async for _ in source:
+        pass
+    if (source.length, source.crc64) != (known.length, known.crc64):
+        raise conflict()
+    return replace(known, again=True)
+
+
+def conflict() -> ChunkConflict:
+    return ChunkConflict("This chunk is stored already, with other bytes. Abort the upload to send another file.")

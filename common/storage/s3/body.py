@@ -1,0 +1,117 @@
+"""A body on its way to the store: pulled by the HTTP client, its last batch held back until the source has ended well.
+
+A store takes a request whose bytes are complete. So what must not count may never be complete: the last bytes go out
+only after the source has verified everything, and after `before_last` has agreed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from common.errors import BodyIncomplete, FileTooLarge
+from common.storage.base import Source
+
+LEAST = 64 * 1024  # bytes handed out at once, the end apart: aws-chunked wants at least 8 KiB in each of its chunks
+MOST = 1024 * 1024
+
+
+class StreamBody:
+    """What aiobotocore sends for a part of `length` bytes; `error` is what ended it early.
+
+    `before_last` is awaited once everything has arrived and been verified; raising there ends the request.
+    """
+
+    def __init__(
+        self, source: Source, length: int, before_last: Callable[[], Awaitable[None]], *, md5: bool = False
+    ) -> None:
+        self.error: BaseException | None = None
+        self.started = False
+        self._source = source
+        self._length = length
+        self._before_last = before_last
+        self._batches: AsyncIterator[Sequence[bytes]] | None = None
+        self._ready = b""
+        self._held = b""
+        self._ended = False
+        self._reading: asyncio.Task[object] | None = None
+        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Only where nothing was taken yet: then the request may be tried again."""
+        if self.started or offset != 0 or whence != 0:
+            raise io.UnsupportedOperation("a body that streams cannot be sent again")
+        return 0
+
+    async def read(self, size: int = -1) -> bytes:
+        """The next bytes, at least LEAST of them before the end; empty at the end."""
+        self.started = True
+        self._reading = asyncio.current_task()
+        try:
+            while len(self._ready) < LEAST and not self._ended:
+                await self._pull()
+        except BaseException as error:
+            self.error = self.error or error
+            raise
+        finally:
+            self._reading = None
+        most = size if size > 0 else MOST
+        piece, self._ready = self._ready[:most], self._ready[most:]
+        if self._md5 is not None and piece:
+            await asyncio.to_thread(self._md5.update, piece)
+        return piece
+
+    def __aiter__(self) -> StreamBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self.read()
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    @property
+    def md5(self) -> str | None:
+        """Of what was handed out, in hex; None where nobody asked for it."""
+        return self._md5.hexdigest() if self._md5 is not None else None
+
+    async def aclose(self) -> None:
+        """Let go of the source, also where the HTTP client still waits for it in a task of its own."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        close = getattr(self._batches, "aclose", None)
+        if close is not None:
+            await close()
+
+    async def _pull(self) -> None:
+        if self._batches is None:
+            self._batches = aiter(self._source)
+        batch = await anext(self._batches, None)
+        if batch is None:
+            if self._source.length != self._length:
+                raise BodyIncomplete(f"The body ended after {self._source.length} of {self._length} bytes.")
+            await self._before_last()
+            self._ended = True
+        self._ready += self._held
+        self._held = b"".join(batch) if batch is not None else b""
+
+
+async def gathered(source: Source, most: int, ask: Callable[[int], Awaitable[None]] | None = None) -> bytes:
+    """The whole body, in memory. `ask` is awaited with the bytes so far before more are taken.
+
+    Raises FileTooLarge above `most` bytes, and whatever the source raises.
+    """
+    batches: list[bytes] = []
+    async for batch in source:
+        batches.extend(batch)
+        if ask is not None:
+            await ask(source.length)
+        if source.length > most:
+            raise FileTooLarge(f"A body without a length may bring at most {most} bytes at once.", limit=most)
+    return b"".join(batches)

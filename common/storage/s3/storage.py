@@ -1,0 +1,150 @@
+"""The verbs of `common.storage.base.Storage` on an S3 bucket. See the package for its manual."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from common.bucket import parse_bucket_url
+from common.settings import StorageSettings
+from common.storage.base import (
+    ChunkLimits,
+    ObjectKey,
+    Receipt,
+    SealedObject,
+    SealPlan,
+    SealWatch,
+    Segment,
+    Source,
+    UploadKey,
+    UploadShape,
+)
+from common.storage.s3 import listing
+from common.storage.s3.client import Client
+from common.storage.s3.context import Store
+from common.storage.s3.keys import Keys
+from common.storage.s3.probe import Capabilities
+from common.storage.s3.reading import ObjectReader
+from common.storage.s3.receipts import Claims, Receipts
+from common.storage.s3.seal import Sealing
+from common.storage.s3.uploads import Uploads, remove_multiparts
+from common.storage.s3.writing import UNMEASURED, Writer
+
+LARGEST_PART = 5 * 1024**3  # bytes; the limit of S3
+WRITABLE_LIVES = 30.0  # seconds: a probe that writes costs money, and probes come every few seconds
+
+
+class S3Storage:
+    """`common.storage.base.Storage`, `Lists` and `Identifies` in the bucket of `settings.storage_url`."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        bucket = parse_bucket_url(settings.storage_url)
+        self._settings = settings
+        self._client = Client(bucket, settings)
+        self._store = Store(self._client, Keys(bucket.prefix), settings)
+        self._uploads = Uploads(self._store)
+        self._claims = Claims(self._store)
+        self._receipts = Receipts(self._store, self._claims)
+        self._writer = Writer(self._store, self._uploads, self._claims, self._receipts)
+        self._written_at = float("-inf")
+
+    @property
+    def chunk_limits(self) -> ChunkLimits:
+        smallest = self._settings.s3_min_part
+        return ChunkLimits(smallest, LARGEST_PART, self._settings.s3_max_parts, max(smallest, UNMEASURED))
+
+    async def capabilities(self) -> Capabilities:
+        """What the store can do, as probed by the first call. Raises StorageUnavailable."""
+        return await self._store.capabilities()
+
+    async def begin(self, upload: UploadKey, shape: UploadShape) -> None:
+        await self._store.check()
+        await self._uploads.begin(upload, shape)
+
+    async def write(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
+        await self._store.check()
+        receipt = await self._writer.write(upload, segment, source)
+        self._written_at = time.monotonic()
+        return receipt
+
+    async def receipts(self, upload: UploadKey) -> list[Receipt]:
+        await self._store.check()
+        found = await self._uploads.look(upload)
+        multipart = await self._uploads.recorded(found)
+        if multipart is None:
+            single = await self._receipts.single(found)
+            return [single] if single is not None else []
+        try:
+            parts = await self._receipts.parts(found, multipart)
+        except FileNotFoundError:
+            record = await self._receipts.sealed(found, multipart)
+            if record is None:
+                raise
+            return list(record.pieces)
+        return sorted((await self._receipts.counting(found, parts)).values())
+
+    async def seal(self, upload: UploadKey, plan: SealPlan, watch: SealWatch) -> SealedObject:
+        sealing = Sealing(self._store, self._uploads, self._receipts, self._writer, plan, watch)
+        try:
+            await self._store.check()
+            return await sealing.run(await self._uploads.look(upload))
+        except asyncio.CancelledError:
+            watch.stop.set()
+            raise
+
+    async def abort(self, upload: UploadKey) -> None:
+        await self._store.check()
+        await self._uploads.remove(upload)
+
+    async def read(self, key: ObjectKey, start: int, length: int) -> AsyncIterator[bytes]:
+        await self._store.check()
+        reader = ObjectReader(self._client, self._store.keys.object(key), start, length)
+        await reader.open()
+        return reader
+
+    async def delete(self, key: ObjectKey) -> None:
+        await self._store.check()
+        name = self._store.keys.object(key)
+        await remove_multiparts(self._store, name)
+        await self._client.call("delete_object", Key=name)
+
+    async def uploads(self) -> AsyncIterator[list[UploadKey]]:
+        await self._store.check()
+        async for batch in listing.stored_uploads(self._store):
+            yield batch
+
+    async def objects(self) -> AsyncIterator[list[ObjectKey]]:
+        await self._store.check()
+        async for batch in listing.stored_objects(self._store):
+            yield batch
+
+    async def unsealed(self) -> AsyncIterator[list[ObjectKey]]:
+        await self._store.check()
+        async for batch in listing.open_multiparts(self._store):
+            yield batch
+
+    async def last_activity(self, upload: UploadKey) -> datetime | None:
+        await self._store.check()
+        return await self._uploads.last_change(upload)
+
+    async def check_writable(self) -> None:
+        """A write of the last seconds is proof enough; otherwise a small one is made."""
+        await self._store.check()
+        if time.monotonic() - self._written_at < WRITABLE_LIVES:
+            return
+        await self._client.call("put_object", Key=self._store.keys.scratch("writable"), Body=b"x")
+        self._written_at = time.monotonic()
+
+    async def identity(self) -> str | None:
+        return await self._store.mark()
+
+    async def initialise(self, storage_id: str) -> str:
+        return await self._store.put_mark(storage_id)
+
+    def expect(self, storage_id: str) -> None:
+        self._store.expect(storage_id)
+
+    async def close(self) -> None:
+        await self._client.close()
