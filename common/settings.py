@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -312,6 +313,8 @@ def _cross_checks(settings: Settings) -> list[str]:
     if settings.storage.verify == "receipts" and settings.storage.durability == "finalize":
         # a power cut between chunk and finalize can keep a receipt and lose its bytes; nobody would look
         problems.append("SLUICE_VERIFY: receipts needs SLUICE_DURABILITY=chunk (or none, where loss is accepted)")
+    if settings.storage.storage_url.startswith(SCHEME) and find_spec("aiobotocore") is None:
+        problems.append("SLUICE_STORAGE_URL: an S3 store needs more packages: pip install 'sluice[s3]'")
     unknown = set(settings.worker.worker_queues) - {"finalize", "metadata"}
     if unknown or not settings.worker.worker_queues:
         problems.append("SLUICE_WORKER_QUEUES: one or both of finalize,metadata")

@@ -8,12 +8,10 @@ backend is the package `s3`, with its manual; it is imported only where it is us
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 from common.bucket import SCHEME
-from common.errors import SettingsError
 from common.settings import StorageSettings
 from common.storage.base import Identifies, Lists, Storage
 from common.storage.local import LocalStorage
@@ -28,13 +26,10 @@ class OpenStorage(Storage, Lists, Identifies, Protocol):
 def open_storage(settings: StorageSettings) -> OpenStorage:
     """The storage of `settings.storage_url`. Touches no disk and no network; close it at the end.
 
-    What follows `file://` is a path taken literally; a relative one starts at the current folder. Raises SettingsError
-    for an S3 store where its client is not installed.
+    What follows `file://` is a path taken literally; a relative one starts at the current folder.
     """
     if not settings.storage_url.startswith(SCHEME):
         return LocalStorage(Path(settings.storage_url.removeprefix("file://")), settings)
-    if find_spec("aiobotocore") is None:
-        raise SettingsError("SLUICE_STORAGE_URL names an S3 store; that needs more: pip install 'sluice[s3]'.")
     from common.storage.s3 import S3Storage  # only where it is used
 
     return S3Storage(settings)

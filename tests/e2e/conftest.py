@@ -1,6 +1,7 @@
 """Black box: these tests speak HTTP and signals only, and import nothing of the service."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from tests.fixtures.stack import RunningStack, StartStack
 
 FINAL = {"succeeded", "failed", "cancelled"}
 
@@ -63,6 +66,28 @@ class Uploader:
             for piece in answer.iter_bytes():
                 digest.update(piece)
         return digest.hexdigest()
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Where this run of the suite keeps rows and bytes: E2E_DATABASE=postgresql and E2E_STORAGE=s3 in place of the
+    embedded ones (`make test-s3`)."""
+    settings: dict[str, str] = {}
+    if os.environ.get("E2E_STORAGE") == "s3":
+        settings |= request.getfixturevalue("s3_settings")
+    if os.environ.get("E2E_DATABASE") == "postgresql":
+        settings["SLUICE_DATABASE_URL"] = request.getfixturevalue("postgres_url")
+    return settings
+
+
+@pytest.fixture
+def start_stack(start_stack: StartStack, place: dict[str, str]) -> StartStack:
+    """The same, in this run's place."""
+
+    def start(gateways: int = 1, workers: int = 1, **settings: str) -> RunningStack:
+        return start_stack(gateways, workers, **{**place, **settings})
+
+    return start
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_a_put_that_was_killed_goes_on_where_it_stopped(sluice: Any, stack: Runn
     source.write_bytes(os.urandom(64 * MIB))
     # one gateway that stops when it has a few chunks: then the client is killed in the middle for sure
     first = sluice("put", str(source), "--json")
-    upload_id = _first_upload(stack, first)
+    upload_id = _first_upload(tmp_path / "state", first)
     while _received(stack, upload_id) == 0:
         assert first.poll() is None, "the client ended before it could be killed"
     stack.signal(signal.SIGSTOP, "gateway-1")
@@ -92,10 +92,10 @@ def _received(stack: RunningStack, upload_id: str) -> int:
     return int(httpx.get(f"{stack.url}/v1/uploads/{upload_id}", trust_env=False).json()["received_bytes"])
 
 
-def _first_upload(stack: RunningStack, client: "subprocess.Popen[str]") -> str:
-    """The id of the only upload there is, as the storage names its folder."""
+def _first_upload(state: Path, client: "subprocess.Popen[str]") -> str:
+    """The id of the only upload there is, as the client remembers it."""
     while client.poll() is None:
-        found = list((stack.data / "storage" / "default" / "uploads").glob("*/data"))
-        if found:
-            return found[0].parent.name
+        for file in state.glob("uploads/*.json"):
+            if upload_id := json.loads(file.read_text()).get("upload_id"):
+                return str(upload_id)
     raise AssertionError("the client ended before it had created an upload")

@@ -1,4 +1,4 @@
-"""Any replica may take any request of any upload (I6), on SQLite and on PostgreSQL."""
+"""Any replica may take any request of any upload (I6): on SQLite, on PostgreSQL, and with the bytes in an S3 store."""
 
 import hashlib
 import os
@@ -22,23 +22,22 @@ WORKERS = 2
 CHUNK = 64 * 1024
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'sluice.db'}"
-    return str(request.getfixturevalue("postgres_url"))
+@pytest.fixture(params=["sqlite-local", "postgresql-local", "postgresql-s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Settings of the places that the processes share."""
+    database, storage = request.param.split("-")
+    own = f"sqlite:///{tmp_path / 'sluice.db'}"
+    settings = {"SLUICE_DATABASE_URL": own if database == "sqlite" else request.getfixturevalue("postgres_url")}
+    if storage == "local":
+        return settings | {"SLUICE_STORAGE_URL": f"file://{tmp_path / 'storage'}"}
+    s3: dict[str, str] = request.getfixturevalue("s3_settings")
+    return settings | s3
 
 
 @pytest.fixture
-def urls(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[list[str]]:
+def urls(place: dict[str, str], redis_url: str, tmp_path: Path) -> Iterator[list[str]]:
     """Three gateways on ports of their own and two workers, started one by one as an operator would."""
-    env = {
-        **os.environ,
-        "SLUICE_DATABASE_URL": database_url,
-        "SLUICE_REDIS_URL": redis_url,
-        "SLUICE_STORAGE_URL": f"file://{tmp_path / 'storage'}",
-        "SLUICE_HEALTH_PORT": "0",
-    }
+    env = {**os.environ, **place, "SLUICE_REDIS_URL": redis_url, "SLUICE_HEALTH_PORT": "0"}
     subprocess.run([sys.executable, "-m", "cli.main", "migrate"], env=env, check=True, capture_output=True)
     with ExitStack() as parts:
         for number in range(WORKERS):
