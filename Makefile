@@ -83,6 +83,20 @@ faults: $(DEV)  ## the full fault suite and its table: failure points, power cut
 chaos: $(DEV)  ## random kills and stops under load on PostgreSQL for MINUTES=30; ARGS as for test
 	@CHAOS_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/faults/chaos/test_chaos.py --faults=full -s $(ARGS)
 
+# An S3 store over a folder, with checksums of parts and conditional writes; built once, into a folder that git ignores.
+VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.7.0
+.cache/versitygw:
+	@command -v go >/dev/null || { echo "versitygw is not built: no Go on this machine (its tests are skipped)"; exit 0; }; \
+		echo "Building $(VERSITYGW) (some minutes)"; GOBIN=$(CURDIR)/.cache go install $(VERSITYGW)
+
+.PHONY: test-s3
+test-s3: $(DEV) .cache/versitygw  ## S3 storage against moto and versitygw, and all of e2e over PostgreSQL and S3
+	@$(BIN)/python -m pytest tests/contract tests/integration tests/unit/common/storage/s3 -k "s3 or direct" $(ARGS)
+	@$(BIN)/python -m pytest tests/faults/store --faults=full $(ARGS)
+	@S3_STORE=versitygw CONTRACT_CHUNK=5242880 $(BIN)/python -m pytest tests/contract -k s3 $(ARGS)
+	@S3_STORE=versitygw CONTRACT_CHUNK=5242880 $(BIN)/python -m pytest tests/faults/store $(ARGS)
+	@E2E_STORAGE=s3 E2E_DATABASE=postgresql $(BIN)/python -m pytest tests/e2e $(ARGS)
+
 .PHONY: lint
 lint: $(DEV)  ## ruff rules, formatting, import contracts; changes nothing
 	@$(BIN)/ruff check .

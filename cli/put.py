@@ -57,6 +57,9 @@ def put(
     ] = None,
     description: Annotated[str | None, typer.Option(help="What the files are.")] = None,
     content_type: Annotated[str | None, typer.Option(help="Media type; guessed from the name without it.")] = None,
+    direct: Annotated[
+        bool, typer.Option("--direct", help="Send the bytes straight to the store behind the service.")
+    ] = False,
     resume: Annotated[bool, typer.Option(help="Go on with interrupted uploads.")] = True,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per file on stdout.")] = False,
 ) -> None:
@@ -72,6 +75,7 @@ def put(
         content_type=content_type,
         description=description,
         tags={one.key: one.value for one in tag or []},
+        direct=direct,
         parallel=parallel,
         store=store,
     )

@@ -8,6 +8,7 @@ SluiceProtocolError for an answer that breaks the contract.
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -17,6 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
+from client.direct import Link, parse_links
 from client.download import DownloadResult, fetch_range, fetch_to_path
 from client.errors import InvalidArgumentError, JobTimeoutError, SluiceApiError
 from client.fields import attachment, digest_field
@@ -47,6 +49,8 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._transport = Transport(open_http(base_url, headers, transport), retry or RetryPolicy())
+        # Links name another server: it gets none of the headers that are for this one.
+        self._store = Transport(open_http(base_url, None, transport), retry or RetryPolicy())
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,6 +63,7 @@ class AsyncClient:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
+        await self._store.aclose()
 
     @property
     def base_url(self) -> str:
@@ -101,6 +106,19 @@ class AsyncClient:
             headers["Content-Digest"] = digest_field(sha256)
         call = Call("PUT", f"/v1/uploads/{_id(upload_id)}/chunks/{int(index)}", headers=headers, body=body)
         return ChunkReceipt.parse(await self._transport.send_json(call, budget))
+
+    async def parts_page(self, upload_id: str, *, cursor: str | None = None) -> tuple[Link, ...]:
+        """Links for the next missing chunks of a direct upload; `cursor` may be the number of a chunk."""
+        call = Call("GET", f"/v1/uploads/{_id(upload_id)}/parts", _params(cursor=cursor))
+        return parse_links(await self._transport.send_json(call))
+
+    async def put_direct(self, link: Link, body: Body, *, md5: bytes | None = None) -> None:
+        """Send one chunk to the store; `md5` goes along as Content-MD5, which the store compares. Nothing that is meant
+        for the server (its headers) goes with it."""
+        headers = {"Content-Type": "application/octet-stream", **link.headers}
+        if md5 is not None:
+            headers["Content-MD5"] = base64.b64encode(md5).decode()
+        await self._store.send(Call("PUT", link.url, headers=headers, body=body))
 
     async def finalize(self, upload_id: str, *, digests: Mapping[str, str] | None = None) -> Job:
         """Ask for the upload to become a file; `digests` of the whole file as hexadecimal text."""
@@ -252,6 +270,7 @@ class AsyncClient:
         """This client for one piece of work with a callback of its own."""
         one = copy.copy(self)
         one._transport = self._transport.telling(on_retry)
+        one._store = self._store.telling(on_retry)
         return one
 
     async def _delete(self, path: str) -> None:

@@ -39,7 +39,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Upload:
-    """One transfer being made. `missing` holds (first, last) chunk numbers, both included; sizes in bytes."""
+    """One transfer being made. `missing` holds (first, last) chunk numbers, both included; sizes in bytes. `direct`:
+    its chunks go to the store without the server."""
 
     id: str
     state: str
@@ -52,6 +53,7 @@ class Upload:
     expires_at: datetime | None
     job_id: str | None
     file_id: str | None
+    direct: bool
     raw: Json = field(repr=False, compare=False)
 
     @classmethod
@@ -65,9 +67,10 @@ class Upload:
             chunk_count=_number(body, "chunk_count"),
             received_bytes=int(body.get("received_bytes") or 0),
             missing=parse_ranges(body.get("missing")),
-            expires_at=_time(body.get("expires_at")),
+            expires_at=parse_time(body.get("expires_at")),
             job_id=body.get("job_id"),
             file_id=body.get("file_id"),
+            direct=body.get("transport") == "direct",
             raw=body,
         )
 
@@ -140,9 +143,9 @@ class Job:
             upload_id=body.get("upload_id"),
             file_id=body.get("file_id"),
             error=JobProblem(str(error.get("code")), str(error.get("detail") or "")) if error else None,
-            created_at=_time(body.get("created_at")),
-            started_at=_time(body.get("started_at")),
-            finished_at=_time(body.get("finished_at")),
+            created_at=parse_time(body.get("created_at")),
+            started_at=parse_time(body.get("started_at")),
+            finished_at=parse_time(body.get("finished_at")),
             raw=body,
         )
 
@@ -184,7 +187,7 @@ class FileInfo:
             description=body.get("description"),
             attributes=_object(body.get("attributes")),
             state=str(body.get("state") or ""),
-            created_at=_time(body.get("created_at")),
+            created_at=parse_time(body.get("created_at")),
             raw=body,
         )
 
@@ -230,7 +233,7 @@ def _texts(value: object) -> Mapping[str, str]:
     return {str(name): str(text) for name, text in _object(value).items()}
 
 
-def _time(value: object) -> datetime | None:
+def parse_time(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:

@@ -20,6 +20,7 @@ to be sent again. Called from the event loop's thread; it must return quickly an
 class UploadOptions:
     """How to upload one file; every member has a usable default.
 
+    `direct` sends the chunks straight to the store behind the server, by links that it signs; refused where it cannot.
     `chunk_size` in bytes (None: the server decides). `parallel` is the number of connections. `chunk_digests` sends a
     SHA-256 with every chunk, `file_digest` one of the whole file at finalize. `wait` False returns as soon as
     the server has accepted the job; `job_timeout` bounds the wait in seconds. With a `store` an upload that was
@@ -33,6 +34,7 @@ class UploadOptions:
     tags: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     chunk_size: int | None = None
+    direct: bool = False
     parallel: int = 4
     chunk_digests: bool = True
     file_digest: bool = True
@@ -52,6 +54,7 @@ class UploadOptions:
         wanted = {
             "content_type": self.content_type,
             "chunk_size": self.chunk_size,
+            "transport": "direct" if self.direct else None,
             "description": self.description,
             "tags": dict(self.tags),
             "metadata": dict(self.metadata),

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
+from client.direct import Link, Links
 from client.errors import (
     FileChangedError,
     IntegrityError,
@@ -26,7 +27,7 @@ from client.options import UploadOptions, UploadResult
 from client.plan import chunk_indexes, chunk_span, missing_bytes
 from client.resume import Opening, open_upload
 from client.retry import RetryBudget, RetryPolicy
-from client.source import Source, pieces, sha256_of
+from client.source import Source, digest_of, pieces, sha256_of
 from client.transport import Body
 
 ROUNDS = 3
@@ -36,7 +37,8 @@ CHUNK_TRIES = 3
 ABORT_SECONDS = 5.0
 """How long giving up may take to tell the server; it expires the upload by itself otherwise."""
 
-_ARRIVED_BADLY = frozenset({"digest_mismatch", "body_incomplete", "body_timeout"})
+# The last two are a store's: a damaged part, and a link that ran out before it was used.
+_ARRIVED_BADLY = frozenset({"digest_mismatch", "body_incomplete", "body_timeout", "http_400", "http_403"})
 _LOOK_AGAIN = frozenset({"chunks_missing", "upload_not_open"})
 
 
@@ -57,6 +59,8 @@ class Api(Protocol):
         sha256: bytes | None = None,
         budget: RetryBudget | None = None,
     ) -> ChunkReceipt: ...
+    async def parts_page(self, upload_id: str, *, cursor: str | None = None) -> tuple[Link, ...]: ...
+    async def put_direct(self, link: Link, body: Body, *, md5: bytes | None = None) -> None: ...
     async def finalize(self, upload_id: str, *, digests: dict[str, str] | None = None) -> Job: ...
     async def abort(self, upload_id: str) -> None: ...
     async def get_job(self, job_id: str, *, wait: float = 0) -> Job: ...
@@ -77,6 +81,7 @@ class Uploader:
         self._held = 0
         self._sent = 0
         self._flying: dict[int, int] = {}
+        self._links: Links | None = None
 
     async def run(self) -> UploadResult:
         """Raises what `AsyncClient.upload_file` says."""
@@ -162,6 +167,28 @@ class Uploader:
 
     async def _send_chunk(self, upload: Upload, index: int) -> None:
         offset, length = chunk_span(index, upload.chunk_size, upload.size)
+        if upload.direct:
+            await self._send_direct(upload, index, offset, length)
+        else:
+            await self._send_through(upload, index, offset, length)
+        self._flying.pop(index, None)
+        self._held += length
+        self._sent += length
+        self._report()
+
+    async def _send_direct(self, upload: Upload, index: int, offset: int, length: int) -> None:
+        if self._links is None:
+            self._links = Links(self._api, upload.id)
+        md5 = await digest_of("md5", self._source, offset, length) if self._options.chunk_digests else None
+        link = await self._links.link(index)
+        if link.size != length:
+            raise SluiceProtocolError(f"the link for chunk {index} is for {link.size} bytes, the chunk has {length}")
+        try:
+            await self._api.put_direct(link, lambda: self._body(index, offset, length), md5=md5)
+        finally:
+            self._links.forget(index)
+
+    async def _send_through(self, upload: Upload, index: int, offset: int, length: int) -> None:
         sha256 = await sha256_of(self._source, offset, length) if self._options.chunk_digests else None
         receipt = await self._api.put_chunk(
             upload.id,
@@ -172,10 +199,6 @@ class Uploader:
             budget=RetryBudget(self._api.retry, lambda: self._sent),
         )
         _check_receipt(receipt, index, length, sha256)
-        self._flying.pop(index, None)
-        self._held += length
-        self._sent += length
-        self._report()
 
     async def _body(self, index: int, offset: int, length: int) -> AsyncIterator[bytes]:
         self._flying[index] = 0

@@ -33,6 +33,7 @@ SluiceError                        anything we raise on purpose
 │       ├── ChunksMissing          finalize came before all chunks
 │       ├── UploadNotOpen          the upload takes no chunks any more
 │       ├── UploadFinalized        a finalized upload cannot be aborted
+│       ├── DirectNotAvailable     clients cannot send this upload's chunks to the store by themselves
 │       └── JobNotRetryable        only a dead letter can be driven again
 ├── Unavailable                    not now; the same request may work later (503, Retry-After)
 │   ├── ChunkBusy                  another connection is writing this very chunk
@@ -245,6 +246,11 @@ class UploadNotOpen(Conflict):
 class UploadFinalized(Conflict):
     code = "upload_finalized"
     title = "The upload is finalized"
+
+
+class DirectNotAvailable(Conflict):
+    code = "direct_not_available"
+    title = "Chunks cannot go to the store directly"
 
 
 class JobNotRetryable(Conflict):

@@ -107,6 +107,7 @@ class StorageSettings(Group):
         10, ge=0, le=300, description="How long a second writer of the same chunk waits for the first."
     )
     s3_endpoint_url: str = Field("", description="Address of an S3-compatible store; empty: AWS.")
+    s3_public_url: str = Field("", description="The store's address as clients see it, for direct uploads.")
     s3_region: str = Field("us-east-1", min_length=1, description="Region that requests are signed for.")
     s3_path_style: bool = Field(False, description="`https://host/bucket/key` in place of `https://bucket.host/key`.")
     s3_max_parts: int = Field(MAX_CHUNKS, ge=1, le=MAX_CHUNKS, description="Most parts of one object; some take 1,000.")
@@ -138,7 +139,7 @@ class StorageSettings(Group):
             raise ValueError("must start with file:// or s3://")
         return url
 
-    @field_validator("s3_endpoint_url")
+    @field_validator("s3_endpoint_url", "s3_public_url")
     @classmethod
     def _plain_address(cls, url: str) -> str:
         parts = urlsplit(url)

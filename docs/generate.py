@@ -74,6 +74,7 @@ ADVICE = {
     "chunk_busy": "Wait `Retry-After` seconds, read `missing`, send the chunk again if it is still listed.",
     "database_unavailable": "Repeat after `Retry-After` seconds. Operators: see [operations](operations.md#runbook).",
     "storage_unavailable": "Repeat after `Retry-After` seconds. Operators: see [operations](operations.md#runbook).",
+    "direct_not_available": "Create the upload without `transport: direct`, and send its chunks to this service.",
     "job_not_retryable": "Look at the job: only `failed` with `attempts_exhausted` can be driven again.",
     "file_corrupt": "Upload the file again and delete this one; operators: look for `file.corrupt` in the logs.",
     "insufficient_storage": "Try again later; operators: make room, see [operations](operations.md#runbook).",

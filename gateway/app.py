@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from common.settings import Settings
 from common.telemetry import Metrics
 from gateway import problems
-from gateway.api import content, files, health, ingest, jobs, uploads
+from gateway.api import content, files, health, ingest, jobs, parts, uploads
 from gateway.guards import Guards
 from gateway.services import Services, open_services
 
@@ -47,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for surface in (uploads, jobs, ingest, files, content, health):
+    for surface in (uploads, parts, jobs, ingest, files, content, health):
         app.include_router(surface.router)
     problems.install(app, metrics)
     app.add_middleware(Guards, settings=settings.http, metrics=metrics)

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from gateway.service.caller import Caller as CallerValue
 from gateway.service.chunks import ChunkService
+from gateway.service.direct import DirectService
 from gateway.service.files import FileService
 from gateway.service.finalize import FinalizeService
 from gateway.service.ingest import IngestService
@@ -52,6 +53,10 @@ async def _ingest(services: Services) -> IngestService:
     return services.ingest
 
 
+async def _direct(services: Services) -> DirectService:
+    return services.direct
+
+
 async def _jobs(services: Services) -> JobService:
     return services.jobs
 
@@ -64,5 +69,6 @@ Uploads = Annotated[UploadService, Depends(_uploads)]
 Chunks = Annotated[ChunkService, Depends(_chunks)]
 Finalizing = Annotated[FinalizeService, Depends(_finalizing)]
 Ingest = Annotated[IngestService, Depends(_ingest)]
+Direct = Annotated[DirectService, Depends(_direct)]
 Jobs = Annotated[JobService, Depends(_jobs)]
 Files = Annotated[FileService, Depends(_files)]

@@ -19,6 +19,7 @@ from common.storage.base import Identifies, Storage
 from common.telemetry import Metrics, get_logger
 from gateway.intake import IntakeMemory
 from gateway.service.chunks import ChunkService
+from gateway.service.direct import DirectService
 from gateway.service.facts import FactsCache
 from gateway.service.files import FileService
 from gateway.service.finalize import FinalizeService
@@ -46,6 +47,7 @@ class Services:
     chunks: ChunkService
     finalizing: FinalizeService
     ingest: IngestService
+    direct: DirectService
     jobs: JobService
     files: FileService
     draining: bool = False
@@ -90,6 +92,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             chunks=ChunkService(uploads, storage, facts, memory, metrics),
             finalizing=finalizing,
             ingest=IngestService(limits, uploads, finalizing, database, storage, memory, metrics),
+            direct=DirectService(uploads, storage, settings.storage.s3_link_seconds),
             jobs=JobService(database, bell, signals, waiters, settings.http.max_wait),
             files=FileService(limits, database, storage, metrics),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint, false
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -53,6 +53,7 @@ class Upload(Base):
     fingerprint: Mapped[str | None] = mapped_column(String(64))  # of the create request, to refuse a reused key
     file_id: Mapped[str | None] = mapped_column(Id)
     job_id: Mapped[str | None] = mapped_column(Id)
+    direct: Mapped[bool] = mapped_column(default=False, server_default=false())  # chunks go to the store without us
     round: Mapped[int] = mapped_column(Integer, default=0)  # grows when damaged chunks reopen the upload
     cleaned: Mapped[bool] = mapped_column(default=False)  # nothing of it is left in the storage but the file
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

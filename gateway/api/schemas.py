@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
@@ -15,6 +15,7 @@ from gateway.service.requests import Description, NewUpload, parse_tags
 from gateway.service.uploads import UploadStatus
 
 DigestMap = dict[str, str]
+Transport = Literal["gateway", "direct"]
 DIGEST_EXAMPLE: dict[str, JsonValue] = {"sha-256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
 
 
@@ -73,6 +74,7 @@ class UploadCreate(Shape):
     chunk_size: int | None = Field(
         None, strict=True, description="Bytes; within `GET /v1/limits`. Default: our choice."
     )
+    transport: Transport = Field("gateway", description="`direct`: chunks go to the store by links that we sign.")
     digests: Declared = Field(default_factory=dict, description="Of the whole file; compared before it is published.")
     description: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -80,7 +82,8 @@ class UploadCreate(Shape):
 
     def wanted(self) -> NewUpload:
         about = Description(self.description, self.metadata, self.tags)
-        return NewUpload(self.filename, self.size, self.content_type, self.chunk_size, self.digests, about)
+        direct = self.transport == "direct"
+        return NewUpload(self.filename, self.size, self.content_type, self.chunk_size, self.digests, about, direct)
 
 
 class FinalizeRequest(Shape):
@@ -109,6 +112,7 @@ class UploadView(BaseModel):
     chunk_count: int | None
     received_bytes: int
     missing: list[tuple[int, int]] = Field(description="Ranges of chunk indexes, first and last included.")
+    transport: Transport
     content_type: str | None
     digests: DigestMap
     description: str | None
@@ -126,6 +130,8 @@ class UploadView(BaseModel):
         here = f"/v1/uploads/{upload.id}"
         links = {"self": here, "chunks": f"{here}/chunks/{{index}}", "finalize": f"{here}/finalize"}
         file_id = upload.file_id if upload.state == UploadState.COMPLETE else None
+        if upload.direct:
+            links["parts"] = f"{here}/parts"
         if upload.job_id:
             links["job"] = f"/v1/jobs/{upload.job_id}"
         if file_id:
@@ -139,6 +145,7 @@ class UploadView(BaseModel):
             chunk_count=None if upload.size is None else -(-upload.size // upload.chunk_size),
             received_bytes=status.received_bytes,
             missing=status.missing,
+            transport="direct" if upload.direct else "gateway",
             content_type=upload.content_type,
             digests=upload.digests,
             description=upload.description,

@@ -29,6 +29,7 @@ _CREATE = (
     errors.InvalidDigest,
     errors.MetadataTooLarge,
     errors.ChunkSizeRefused,
+    errors.DirectNotAvailable,
     errors.IdempotencyKeyReused,
     errors.FileTooLarge,
     errors.ExtensionNotAllowed,

@@ -46,11 +46,14 @@ class NewUpload:
     chunk_size: int | None = None
     digests: dict[str, str] = field(default_factory=dict)
     about: Description = field(default_factory=Description)
+    direct: bool = False
 
     def fingerprint(self) -> str:
         """Equal for equal requests: tells a repeated Idempotency-Key from a reused one."""
         about = (self.about.description, self.about.metadata, self.about.tags)
-        parts = (self.filename, self.size, self.content_type, self.chunk_size, self.digests, about)
+        parts: tuple[Any, ...] = (self.filename, self.size, self.content_type, self.chunk_size, self.digests, about)
+        if self.direct:  # keys of requests from before it existed keep their meaning
+            parts = (*parts, "direct")
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

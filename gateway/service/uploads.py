@@ -26,6 +26,7 @@ from common.storage.base import ObjectKey, Receipt, Storage, UploadKey, UploadSh
 from common.telemetry import get_logger
 from gateway.service.caller import Caller
 from gateway.service.facts import FactsCache
+from gateway.service.presigning import check_direct
 from gateway.service.requests import (
     Description,
     NewUpload,
@@ -53,7 +54,9 @@ class UploadStatus:
 
 def shape_of(upload: Upload) -> UploadShape:
     """What the storage has to know. Rows of before had no file id yet: they are in a storage that needs none."""
-    return UploadShape(upload.size, upload.chunk_size, ObjectKey(upload.tenant, upload.file_id or upload.id))
+    return UploadShape(
+        upload.size, upload.chunk_size, ObjectKey(upload.tenant, upload.file_id or upload.id), upload.direct
+    )
 
 
 class UploadService:
@@ -69,10 +72,12 @@ class UploadService:
 
     async def create(self, caller: Caller, wanted: NewUpload, idempotency_key: str | None = None) -> UploadStatus:
         """A new upload, or the one that the same key made before. Raises what `requests` checks raise,
-        ChunkSizeRefused, IdempotencyKeyReused, InsufficientStorage."""
+        ChunkSizeRefused, DirectNotAvailable, IdempotencyKeyReused, InsufficientStorage."""
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= MAX_IDEMPOTENCY_KEY:
             raise InvalidRequest(f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY} characters.")
         upload = self._new_row(caller, wanted, idempotency_key)
+        if upload.direct:
+            await check_direct(self._storage)
         try:
             async with self._database.transaction() as db:
                 await db.uploads.insert(upload)
@@ -102,6 +107,7 @@ class UploadService:
             tags=checked.tags,
             digests={},
             file_id=new_id(),
+            direct=False,
             round=0,
             cleaned=False,
             created_at=now,
@@ -134,6 +140,7 @@ class UploadService:
         )
         row = self.new_row(caller, wanted.filename, wanted.content_type, wanted.about, wanted.size, chunk_size)
         row.digests = check_digests(wanted.digests)
+        row.direct = wanted.direct and wanted.size > 0  # an empty file has no chunks to send anywhere
         row.idempotency_key = idempotency_key
         row.fingerprint = wanted.fingerprint() if idempotency_key else None
         return row

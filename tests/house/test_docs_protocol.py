@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from common.settings import load_settings
 from gateway.api.documented import EVERYWHERE
+from gateway.api.parts import PartPage
 from gateway.api.schemas import AcceptedFiles, ChunkView, FileView, JobView, Limits, UploadView
 from gateway.app import create_app
 
@@ -20,6 +21,7 @@ SHAPES: dict[tuple[str, str], type[BaseModel]] = {
     ("GET", "/v1/limits"): Limits,
     ("POST", "/v1/uploads"): UploadView,
     ("PUT", "/v1/uploads/{upload_id}/chunks/{index}"): ChunkView,
+    ("GET", "/v1/uploads/{upload_id}/parts"): PartPage,
     ("POST", "/v1/uploads/{upload_id}/finalize"): JobView,
     ("GET", "/v1/jobs/{job_id}"): JobView,
     ("POST", "/v1/files"): AcceptedFiles,

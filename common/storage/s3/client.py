@@ -41,8 +41,9 @@ class Refusal(Exception):  # it never leaves this package
 class Client:
     """One connection pool to one bucket; opened by the first call, in the event loop of that call."""
 
-    def __init__(self, bucket: Bucket, settings: StorageSettings) -> None:
+    def __init__(self, bucket: Bucket, settings: StorageSettings, endpoint_url: str) -> None:
         self.bucket = bucket.name
+        self._endpoint_url = endpoint_url
         self._settings = settings
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -121,7 +122,7 @@ class Client:
             max_pool_connections=settings.s3_connections,
         )
         making = get_session().create_client(
-            "s3", region_name=settings.s3_region, endpoint_url=settings.s3_endpoint_url or None, config=config
+            "s3", region_name=settings.s3_region, endpoint_url=self._endpoint_url or None, config=config
         )
         try:
             client = await self._stack.enter_async_context(making)

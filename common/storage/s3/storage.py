@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from common.bucket import parse_bucket_url
@@ -12,6 +12,7 @@ from common.settings import StorageSettings
 from common.storage.base import (
     ChunkLimits,
     ObjectKey,
+    PresignedChunk,
     Receipt,
     SealedObject,
     SealPlan,
@@ -37,12 +38,13 @@ WRITABLE_LIVES = 30.0  # seconds: a probe that writes costs money, and probes co
 
 
 class S3Storage:
-    """`common.storage.base.Storage`, `Lists` and `Identifies` in the bucket of `settings.storage_url`."""
+    """`Storage`, `Lists`, `PresignsChunks` and `Identifies` of `common.storage.base`, in one bucket."""
 
     def __init__(self, settings: StorageSettings) -> None:
         bucket = parse_bucket_url(settings.storage_url)
         self._settings = settings
-        self._client = Client(bucket, settings)
+        self._client = Client(bucket, settings, settings.s3_endpoint_url)
+        self._signer = Client(bucket, settings, settings.s3_public_url or settings.s3_endpoint_url)
         self._store = Store(self._client, Keys(bucket.prefix), settings)
         self._uploads = Uploads(self._store)
         self._claims = Claims(self._store)
@@ -125,6 +127,24 @@ class S3Storage:
         async for batch in listing.open_multiparts(self._store):
             yield batch
 
+    async def presigns(self) -> bool:
+        return (await self._store.capabilities()).listed_crc64
+
+    async def presign(self, upload: UploadKey, indexes: Sequence[int]) -> list[PresignedChunk]:
+        """The length is signed. The store computes the checksum of what it takes, and `receipts` tells it."""
+        await self._store.check()
+        found = await self._uploads.look(upload)
+        multipart = await self._uploads.multipart(found, fresh=True)
+        target = self._store.keys.object(found.begun.target)
+        links: list[PresignedChunk] = []
+        for index in indexes:
+            length = found.begun.length_of(index + 1) or 0
+            names = {"Key": target, "UploadId": multipart, "PartNumber": index + 1, "ContentLength": length}
+            url = await self._signer.presigned("upload_part", self._settings.s3_link_seconds, **names)
+            headers = {"Content-Length": str(length)}
+            links.append(PresignedChunk(index, index * found.begun.chunk_size, length, url, headers))
+        return links
+
     async def last_activity(self, upload: UploadKey) -> datetime | None:
         await self._store.check()
         return await self._uploads.last_change(upload)
@@ -148,3 +168,4 @@ class S3Storage:
 
     async def close(self) -> None:
         await self._client.close()
+        await self._signer.close()

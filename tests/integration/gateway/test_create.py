@@ -13,8 +13,9 @@ from tests.integration.gateway.rig import Gateway, assert_problem
 
 TIB = 1024 * 1024 * MIB
 UPLOAD_MEMBERS = {
-    "id", "state", "filename", "size", "chunk_size", "chunk_count", "received_bytes", "missing", "content_type",
-    "digests", "description", "metadata", "tags", "created_at", "expires_at", "job_id", "file_id", "links",
+    "id", "state", "filename", "size", "chunk_size", "chunk_count", "received_bytes", "missing", "transport",
+    "content_type", "digests", "description", "metadata", "tags", "created_at", "expires_at", "job_id",
+    "file_id", "links",
 }  # fmt: skip
 
 
