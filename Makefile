@@ -36,7 +36,7 @@ unexport PYTHONHOME PYTHONPATH
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*##' '/^[a-z0-9-]+:.*##/ {printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: install
 install: $(RUNTIME)  ## .venv with the runtime lock and the `sluice` command in .venv/bin

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 MOST_LINES_OF_THE_README = 150
-COMMAND = re.compile(r"(?:^|`|\$ |&& )make(?: -\w+)*((?: [a-z][a-z-]*\b(?!=))+)", re.MULTILINE)
+COMMAND = re.compile(r"(?:^|`|\$ |&& )make(?: -\w+)*((?: [a-z][a-z0-9-]*\b(?!=))+)", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ ROUTES = {
     "PUT /v1/uploads/{upload_id}/chunks/{index}", "POST /v1/uploads/{upload_id}/finalize", "GET /v1/jobs/{job_id}",
     "POST /v1/jobs/{job_id}/retry",
     "GET /v1/jobs", "POST /v1/files", "GET /v1/files", "GET /v1/files/{file_id}", "PATCH /v1/files/{file_id}",
-    "DELETE /v1/files/{file_id}", "GET /v1/uploads/{upload_id}/parts", "GET /v1/files/{file_id}/content", "HEAD /v1/files/{file_id}/content",
+    "GET /v1/uploads/{upload_id}/parts",
+    "DELETE /v1/files/{file_id}", "GET /v1/files/{file_id}/content", "HEAD /v1/files/{file_id}/content",
     "GET /livez", "GET /readyz", "GET /startupz", "GET /metrics",
 }  # fmt: skip
 
