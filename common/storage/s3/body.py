@@ -27,7 +27,7 @@ class StreamBody:
     def __init__(
         self, source: Source, length: int, before_last: Callable[[], Awaitable[None]], *, md5: bool = False
     ) -> None:
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self.started = False
         self._source = source
         self._length = length
@@ -55,7 +55,7 @@ class StreamBody:
         try:
             while len(self._ready) < LEAST and not self._ended:
                 await self._pull()
-        except BaseException as error:
+        except Exception as error:  # not a cancellation: the HTTP client ends its task where the connection broke
             self.error = self.error or error
             raise
         finally:

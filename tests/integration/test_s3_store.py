@@ -1,0 +1,133 @@
+"""What this storage finds out about its store, and what happens to it behind our back."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import boto3
+import pytest
+from uuid_utils import uuid7
+
+from common.errors import StorageUnavailable
+from common.settings import StorageSettings
+from common.storage.base import ObjectKey, UploadKey
+from common.storage.s3 import S3Storage
+from common.storage.s3.probe import Capabilities
+from tests.contract.storage_parts import beginning, content_of, put_all, random_bytes, seal
+from tests.fixtures.s3 import S3Server, new_bucket
+
+CHUNK = 5 * 1024**2
+CONTENT = random_bytes(CHUNK + 100)
+OpenS3 = Callable[..., S3Storage]
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[OpenS3]:
+    """Opens a storage in a bucket of a server; closed at the end."""
+    made: list[S3Storage] = []
+
+    def opener(server: S3Server, bucket: str, **settings: Any) -> S3Storage:
+        own = {"storage_url": f"s3://{bucket}", "s3_endpoint_url": server.endpoint, "s3_path_style": True, **settings}
+        made.append(S3Storage(StorageSettings.model_validate(own)))
+        return made[-1]
+
+    yield opener
+    for storage in made:
+        await storage.close()
+
+
+async def test_what_moto_can_do_is_found_out(opened: OpenS3, moto_server: S3Server) -> None:
+    storage = opened(moto_server, new_bucket(moto_server))
+    assert await storage.capabilities() == Capabilities(
+        trailer="CRC64NVME",
+        listed_crc64=False,
+        whole_crc64=False,
+        conditional_put=True,
+        conditional_complete=True,
+        md5_etags=True,
+    )
+    assert not await storage.presigns()
+
+
+async def test_what_versitygw_can_do_is_found_out(opened: OpenS3, versitygw_server: S3Server) -> None:
+    storage = opened(versitygw_server, new_bucket(versitygw_server))
+    assert await storage.capabilities() == Capabilities(
+        trailer="CRC64NVME",
+        listed_crc64=True,
+        whole_crc64=True,
+        conditional_put=True,
+        conditional_complete=True,
+        md5_etags=True,
+    )
+    assert await storage.presigns()
+
+
+async def test_finding_out_leaves_nothing_behind(opened: OpenS3, moto_server: S3Server) -> None:
+    bucket = new_bucket(moto_server)
+    await opened(moto_server, bucket).capabilities()
+    client = boto3.client("s3", region_name="us-east-1", endpoint_url=moto_server.endpoint)
+    assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    assert client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+    client.close()
+
+
+async def test_a_bucket_that_is_not_there_is_no_empty_one(opened: OpenS3, moto_server: S3Server) -> None:
+    storage = opened(moto_server, "nobody-has-made-me")
+    key = UploadKey("default", str(uuid7()))
+    with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
+        await storage.begin(*beginning(key, 10))
+    with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
+        await storage.read(ObjectKey("default", str(uuid7())), 0, 1)
+    with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
+        await storage.check_writable()
+
+
+async def test_another_bucket_than_the_known_one_is_refused(opened: OpenS3, moto_server: S3Server) -> None:
+    one, other = (opened(moto_server, new_bucket(moto_server)) for _ in range(2))
+    known = await one.initialise(str(uuid7()))
+    assert await one.initialise(str(uuid7())) == known
+    one.expect(known)
+    other.expect(known)
+    await one.check_writable()
+    with pytest.raises(StorageUnavailable, match="SLUICE_STORAGE_URL"):
+        await other.check_writable()
+
+
+async def test_an_upload_whose_parts_a_lifecycle_rule_removed_begins_anew(
+    opened: OpenS3, moto_server: S3Server
+) -> None:
+    bucket = new_bucket(moto_server)
+    storage = opened(moto_server, bucket)
+    key = UploadKey("default", str(uuid7()))
+    await storage.begin(*beginning(key, len(CONTENT), CHUNK))
+    await put_all(storage, key, CONTENT, chunk=CHUNK)
+    client = boto3.client("s3", region_name="us-east-1", endpoint_url=moto_server.endpoint)
+    for item in client.list_multipart_uploads(Bucket=bucket)["Uploads"]:
+        client.abort_multipart_upload(Bucket=bucket, Key=item["Key"], UploadId=item["UploadId"])
+    client.close()
+
+    with pytest.raises(FileNotFoundError):
+        await storage.receipts(key)
+    await storage.begin(*beginning(key, len(CONTENT), CHUNK))
+    assert await storage.receipts(key) == []
+    await put_all(storage, key, CONTENT, chunk=CHUNK)
+    target = ObjectKey("default", key.upload_id)
+    await seal(storage, key, target, CONTENT, chunk=CHUNK)
+    assert await content_of(storage, target, len(CONTENT)) == CONTENT
+
+
+@pytest.mark.parametrize("lacking", ["trailer", "conditional_put", "conditional_complete"])
+async def test_a_store_that_lacks_a_feature_takes_and_gives_the_same_files(
+    opened: OpenS3, moto_server: S3Server, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    storage = opened(moto_server, new_bucket(moto_server))
+    can = await storage.capabilities()
+    less = {name: getattr(can, name) for name in Capabilities.__slots__} | {
+        lacking: None if lacking == "trailer" else False
+    }
+    monkeypatch.setattr(storage._store, "_capabilities", Capabilities(**less))
+    key = UploadKey("default", str(uuid7()))
+    target = ObjectKey("default", key.upload_id)
+    await storage.begin(*beginning(key, len(CONTENT), CHUNK))
+    await put_all(storage, key, CONTENT, chunk=CHUNK)
+    await seal(storage, key, target, CONTENT, chunk=CHUNK)
+    assert await content_of(storage, target, len(CONTENT)) == CONTENT
