@@ -68,6 +68,11 @@ def _process(command: list[str], env: dict[str, str], log: Path) -> Iterator[sub
         process.wait(60)
 
 
+def await_port(process: subprocess.Popen[bytes], port: int) -> None:
+    """Until somebody listens on the port of 127.0.0.1."""
+    _wait(process, lambda: _accepts(port))
+
+
 def _wait(process: subprocess.Popen[bytes], ready: object) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not ready():  # type: ignore[operator]
