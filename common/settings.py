@@ -112,7 +112,9 @@ class StorageSettings(Group):
     s3_path_style: bool = Field(False, description="`https://host/bucket/key` in place of `https://bucket.host/key`.")
     s3_max_parts: int = Field(MAX_CHUNKS, ge=1, le=MAX_CHUNKS, description="Most parts of one object; some take 1,000.")
     s3_min_part: Size = Field(5 * MIB, ge=1, description="Smallest part that the store takes, the last one apart.")
-    s3_connections: int = Field(64, ge=4, le=1000, description="Connections of one process to the store.")
+    s3_connections: int = Field(
+        1024, ge=4, le=10_000, description="Connections of one process to the store; a chunk on its way holds one."
+    )
     s3_timeout: Seconds = Field(30, gt=0, le=600, description="A store that is silent for this long has failed.")
     s3_attempts: int = Field(4, ge=1, le=20, description="Tries of one request that the store may ask to slow down.")
     s3_held_chunk: Size = Field(

@@ -48,9 +48,11 @@ class Claims:
 
     async def make(self, upload: Upload, part: int, claim: Claim) -> Claim:
         """Claim, and return the claim that stands: another's where that was first."""
-        if await self._store.put_once(upload.keys.claim(part), claim.pack()):
-            return claim
-        return await self.get(upload, part) or claim
+        while not await self._store.put_once(upload.keys.claim(part), claim.pack()):
+            standing = await self.get(upload, part)
+            if standing is not None:  # otherwise it was put away in between
+                return standing
+        return claim
 
     async def of(self, upload: Upload, parts: Iterable[int]) -> dict[int, Claim]:
         """The claims of these parts, as far as there are any: one listing, and a request for each not seen before."""

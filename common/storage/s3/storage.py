@@ -31,7 +31,7 @@ from common.storage.s3.reading import ObjectReader
 from common.storage.s3.receipts import Claims, Receipts
 from common.storage.s3.seal import Sealing
 from common.storage.s3.uploads import Uploads, remove_multiparts
-from common.storage.s3.writing import UNMEASURED, Writer
+from common.storage.s3.writing import Writer, unmeasured_part
 
 LARGEST_PART = 5 * 1024**3  # bytes; the limit of S3
 WRITABLE_LIVES = 30.0  # seconds: a probe that writes costs money, and probes come every few seconds
@@ -55,7 +55,7 @@ class S3Storage:
     @property
     def chunk_limits(self) -> ChunkLimits:
         smallest = self._settings.s3_min_part
-        return ChunkLimits(smallest, LARGEST_PART, self._settings.s3_max_parts, max(smallest, UNMEASURED))
+        return ChunkLimits(smallest, LARGEST_PART, self._settings.s3_max_parts, unmeasured_part(self._settings))
 
     async def capabilities(self) -> Capabilities:
         """What the store can do, as probed by the first call. Raises StorageUnavailable."""

@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from common.errors import ChunkBusy, ChunkConflict, StorageUnavailable
+from common.settings import StorageSettings
 from common.storage.again import compared, conflict
 from common.storage.base import Receipt, Segment, Source, UploadKey
 from common.storage.s3.body import StreamBody, gathered
@@ -31,6 +32,11 @@ from common.storage.s3.uploads import Upload, Uploads
 UNMEASURED = 8 * 1024 * 1024  # bytes of one part of a stream without a length: it has to be held before it is sent
 
 
+def unmeasured_part(settings: StorageSettings) -> int:
+    """Bytes of one part of a stream without a length."""
+    return max(UNMEASURED, settings.s3_min_part)
+
+
 class Writer:
     """The writes of one process. Chunks that this process is writing already are waited for, other processes' are
     kept apart by their claims."""
@@ -40,7 +46,8 @@ class Writer:
         self._uploads = uploads
         self.claims = claims
         self._receipts = receipts
-        self._slots = asyncio.Semaphore(store.settings.s3_buffer_memory // UNMEASURED)
+        self._most = unmeasured_part(store.settings)
+        self._slots = asyncio.Semaphore(max(1, store.settings.s3_buffer_memory // self._most))
         self._writing: dict[tuple[UploadKey, int], asyncio.Lock] = {}
 
     async def write(self, key: UploadKey, segment: Segment, source: Source) -> Receipt:
@@ -97,7 +104,7 @@ class Writer:
 
     async def _write_unmeasured(self, upload: Upload, segment: Segment, source: Source) -> Receipt:
         """A stream whose end is not known: a short first piece is all of it, a full one is a part."""
-        most = min(segment.length, UNMEASURED)
+        most = min(segment.length, self._most)
         async with AsyncExitStack() as stack:
             slots = [self._slots]
 

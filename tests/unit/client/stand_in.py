@@ -56,6 +56,7 @@ class StoredUpload:
             "received_bytes": sum(map(len, self.chunks.values())),
             "missing": self.missing(),
             "expires_at": "2031-01-01T00:00:00Z",
+            "transport": self.request.get("transport", "gateway"),
             "job_id": self.job_id,
             "file_id": self.file_id,
             "a_member_of_a_later_version": True,
@@ -78,6 +79,8 @@ class StandIn:
         self.with_digest = 0
         self.patches: list[dict[str, Any]] = []
         self.damaged: list[list[int]] = []
+        self.links_until = "2031-01-01T00:00:00Z"
+        self.to_the_store: list[dict[str, str]] = []
 
     def fault(self, method: str, ending: str, kind: str, **more: Any) -> Fault:
         """Add a fault; the first that matches a request takes it."""
@@ -138,6 +141,35 @@ class StandIn:
         if upload.chunks.setdefault(index, body) != body:
             return problem(409, "chunk_conflict")
         return JSONResponse({"index": index, "size": len(body), "digests": {"crc64nvme": "0" * 16}})
+
+    async def parts(self, request: Request) -> Response:
+        """Links for the next two missing chunks, to a store that is this server under another path."""
+        upload = self.uploads[request.path_params["id"]]
+        first = int(request.query_params.get("cursor", "0"))
+        missing = [i for start, end in upload.missing() for i in range(start, end + 1) if i >= first]
+        size = int(upload.request["size"])
+        items = [
+            {
+                "index": index,
+                "offset": index * upload.chunk_size,
+                "size": min(upload.chunk_size, size - index * upload.chunk_size),
+                "method": "PUT",
+                "url": f"{self.url}/store/{upload.id}/{index}",
+                "headers": {"X-Signed": "yes"},
+            }
+            for index in missing[:2]
+        ]
+        return JSONResponse({"items": items, "expires_at": self.links_until, "next_cursor": None})
+
+    async def store(self, request: Request) -> Response:
+        """As a store answers: XML, or nothing."""
+        self.to_the_store.append(dict(request.headers))
+        body = await request.body()
+        announced = request.headers.get("content-md5")
+        if announced not in (None, base64.b64encode(hashlib.md5(body).digest()).decode()):
+            return Response("<Error><Code>BadDigest</Code></Error>", 400)
+        self.uploads[request.path_params["id"]].chunks[request.path_params["index"]] = body
+        return Response(headers={"ETag": '"0"'})
 
     async def finalize(self, request: Request) -> Response:
         upload = self.uploads[request.path_params["id"]]
@@ -239,6 +271,8 @@ class StandIn:
                 route("/v1/uploads", self.create, "POST"),
                 route("/v1/uploads/{id}", self.upload, "GET", "DELETE"),
                 route("/v1/uploads/{id}/chunks/{index:int}", self.chunk, "PUT"),
+                route("/v1/uploads/{id}/parts", self.parts, "GET"),
+                route("/store/{id}/{index:int}", self.store, "PUT"),
                 route("/v1/uploads/{id}/finalize", self.finalize, "POST"),
                 route("/v1/jobs", self.list_jobs, "GET"),
                 route("/v1/jobs/{id}", self.job, "GET"),
