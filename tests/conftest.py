@@ -6,7 +6,7 @@ The fixtures live in `tests/fixtures/`, one module each:
 - `postgres`: `postgres_server` (one cluster for the session), `postgres_url` (a database of this test's own)
 - `database`: `database_url` (a migrated database of this test's own, once on SQLite and once on PostgreSQL)
 - `network`: `free_port`
-- `s3`: `s3_settings` (a new bucket of an S3 store), `moto_server`, `versitygw_server`
+- `s3`: `s3_settings` (a place in an S3 store), `moto_server`, `versitygw_server`
 - `stack`: `start_stack` (the whole service by `sluice up`)
 - `topology`: `behind_nginx` (what docker-compose.yml runs, process by process; skipped where there is no nginx)
 - `guards`: no settings from outside, no process left behind (both act by themselves)

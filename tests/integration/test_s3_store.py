@@ -1,18 +1,20 @@
 """What this storage finds out about its store, and what happens to it behind our back."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import boto3
 import pytest
 from uuid_utils import uuid7
 
-from common.errors import StorageUnavailable
+from common.errors import ChunkConflict, DigestMismatch, StorageUnavailable
 from common.settings import StorageSettings
-from common.storage.base import ObjectKey, UploadKey
+from common.storage.base import ObjectKey, Segment, UploadKey
 from common.storage.s3 import S3Storage
 from common.storage.s3.probe import Capabilities
-from tests.contract.storage_parts import beginning, content_of, put_all, random_bytes, seal
+from tests.contract.storage_parts import Body, beginning, content_of, put_all, random_bytes, seal
 from tests.fixtures.s3 import S3Server, new_bucket
 
 CHUNK = 5 * 1024**2
@@ -121,13 +123,60 @@ async def test_a_store_that_lacks_a_feature_takes_and_gives_the_same_files(
 ) -> None:
     storage = opened(moto_server, new_bucket(moto_server))
     can = await storage.capabilities()
-    less = {name: getattr(can, name) for name in Capabilities.__slots__} | {
-        lacking: None if lacking == "trailer" else False
-    }
-    monkeypatch.setattr(storage._store, "_capabilities", Capabilities(**less))
+    less: dict[str, Any] = {lacking: None if lacking == "trailer" else False}
+    monkeypatch.setattr(storage._store, "_capabilities", replace(can, **less))
     key = UploadKey("default", str(uuid7()))
     target = ObjectKey("default", key.upload_id)
     await storage.begin(*beginning(key, len(CONTENT), CHUNK))
     await put_all(storage, key, CONTENT, chunk=CHUNK)
     await seal(storage, key, target, CONTENT, chunk=CHUNK)
     assert await content_of(storage, target, len(CONTENT)) == CONTENT
+
+
+@pytest.mark.parametrize("size", [CHUNK, 2 * CHUNK], ids=["one object", "a part"])
+async def test_of_two_writers_under_way_with_other_bytes_the_first_to_end_wins(
+    opened: OpenS3, s3_server: S3Server, s3_bucket: str, size: int
+) -> None:
+    one, other = (opened(s3_server, f"{s3_bucket}/race-{size}") for _ in range(2))
+    key = UploadKey("default", str(uuid7()))
+    await one.begin(*beginning(key, size, CHUNK))
+    bodies = [Body(random_bytes(CHUNK, seed), batch=1024**2, hold_at=CHUNK) for seed in (2, 3)]
+    writing = [
+        asyncio.create_task(storage.write(key, Segment(0, CHUNK), body))
+        for storage, body in zip((one, other), bodies, strict=True)
+    ]
+    await asyncio.gather(*(body.held.wait() for body in bodies))
+    bodies[0].go_on.set()
+    first = await writing[0]
+    bodies[1].go_on.set()
+    with pytest.raises(ChunkConflict):
+        await writing[1]
+    assert await other.receipts(key) == [first]
+    assert first.crc64 == bodies[0].crc64
+
+
+async def test_bytes_that_are_refused_at_their_end_are_no_part_even_without_a_checksum_behind_them(
+    opened: OpenS3, moto_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = new_bucket(moto_server)
+    storage = opened(moto_server, bucket)
+    monkeypatch.setattr(storage._store, "_capabilities", replace(await storage.capabilities(), trailer=None))
+    key = UploadKey("default", str(uuid7()))
+    await storage.begin(*beginning(key, len(CONTENT), CHUNK))
+    body = Refused(CONTENT[:CHUNK], batch=1024**2)
+    with pytest.raises(DigestMismatch):
+        await storage.write(key, Segment(0, CHUNK), body)
+    client = boto3.client("s3", region_name="us-east-1", endpoint_url=moto_server.endpoint)
+    (made,) = client.list_multipart_uploads(Bucket=bucket)["Uploads"]
+    parts = client.list_parts(Bucket=bucket, Key=made["Key"], UploadId=made["UploadId"])
+    client.close()
+    assert parts.get("Parts", []) == []
+
+
+class Refused(Body):
+    """All bytes come, and are not what the client declared."""
+
+    async def __aiter__(self) -> AsyncIterator[Sequence[bytes]]:
+        async for batch in super().__aiter__():
+            yield batch
+        raise DigestMismatch("other bytes")
