@@ -155,6 +155,34 @@ async def test_of_two_writers_under_way_with_other_bytes_the_first_to_end_wins(
     assert first.crc64 == bodies[0].crc64
 
 
+@pytest.mark.parametrize("server", ["moto_server", "versitygw_server"])
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_store_that_refuses_before_it_takes_a_byte_is_no_word_about_the_bytes(
+    opened: OpenS3, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, server: str, same: bool
+) -> None:
+    store: S3Server = request.getfixturevalue(server)
+    bucket = new_bucket(store)
+    one, other = (opened(store, bucket) for _ in range(2))
+    key = UploadKey("default", str(uuid7()))
+    await one.begin(*beginning(key, CHUNK, CHUNK))
+    first = await one.write(key, Segment(0, CHUNK), Body(CONTENT[:CHUNK]))
+
+    async def nobody_was_first(*_: object) -> None:
+        """As it was a moment before the first one ended."""
+
+    monkeypatch.setattr(other._claims, "get", nobody_was_first)
+    body = Body(CONTENT[:CHUNK] if same else random_bytes(CHUNK, 9), batch=1024**2, hold_at=0)
+    writing = asyncio.create_task(other.write(key, Segment(0, CHUNK), body))
+    await body.held.wait()
+    monkeypatch.undo()
+    body.go_on.set()
+    if same:
+        assert await writing == first
+    else:
+        with pytest.raises(ChunkConflict):
+            await writing
+
+
 async def test_bytes_that_are_refused_at_their_end_are_no_part_even_without_a_checksum_behind_them(
     opened: OpenS3, moto_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,11 @@ class StreamBody:
         self._reading: asyncio.Task[object] | None = None
         self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
 
+    @property
+    def ended(self) -> bool:
+        """Whether everything has arrived, was verified and agreed to."""
+        return self._ended
+
     def __len__(self) -> int:
         return self._length
 

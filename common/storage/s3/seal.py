@@ -11,7 +11,9 @@ Nobody has to be kept away: a Complete names the parts and their ETags, and the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from common.chunking import ChunkPlan, ranges_of
@@ -30,6 +32,7 @@ from common.storage.s3.writing import Writer
 from common.storage.tiling import Span, chunks_in, tile
 
 LOOKS = 3  # parts, then the object, then parts that were given back
+SETTLING = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # seconds between looks for an object that a Complete is making
 MOST_NAMED = 1000  # chunks and ranges that an error lists
 CHANGED = frozenset({"InvalidPart", "InvalidPartOrder", "BadDigest"})
 SINGLE_OBJECT = "single"  # stands for the multipart upload in the record of an upload without parts
@@ -144,7 +147,7 @@ class Sealing:
         pieces = record.pieces
         if self._tiled(pieces) is None:
             raise FileNotFoundError("the record is of another size")
-        bad, sealed = await self._examine(pieces)
+        bad, sealed = await self._examined(pieces)
         if bad:
             self._check_held()
             restoring = Restoring(self._store, self._uploads, self._writer, self._target, self._watch)
@@ -152,6 +155,14 @@ class Sealing:
             raise self._damaged([(piece.offset, piece.offset + piece.length) for piece in lost])
         self._compare_declared(sealed.digests)
         return sealed
+
+    async def _examined(self, pieces: Sequence[Receipt]) -> tuple[set[Receipt], SealedObject]:
+        """While another attempt's Complete is under way, the parts are gone already and the object is not there yet."""
+        for pause in SETTLING:
+            with suppress(FileNotFoundError):
+                return await self._examine(pieces)
+            await asyncio.sleep(pause)
+        raise StorageUnavailable("The parts are used up and the file is not there yet; look again later.")
 
     async def _examine(self, pieces: Sequence[Receipt]) -> tuple[set[Receipt], SealedObject]:
         """The pieces whose bytes are not as received, and what the object is if there are none."""

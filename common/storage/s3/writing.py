@@ -152,7 +152,7 @@ class Writer:
         except (FileNotFoundError, StorageUnavailable, Refusal) as error:
             if body.error is not None:
                 raise body.error from None
-            await self._after_failure(upload, part, error)
+            await self._after_failure(upload, part, error, ended=body.ended)
         else:
             await self._check_answer(upload, part, answer, body, source)
         finally:
@@ -180,23 +180,40 @@ class Writer:
                 "put_object", Key=upload.keys.data, Body=body, handled=PRECONDITION, **condition, **more
             )
         except Refusal:
+            if isinstance(body, StreamBody):
+                await self._read_on(body)
             return {}  # another writer of the bytes that are claimed was faster
 
-    async def _after_failure(self, upload: Upload, part: int, error: Exception) -> None:
-        """Return where the bytes have landed all the same; otherwise raise what the caller should know."""
+    async def _read_on(self, body: StreamBody) -> None:
+        """The store has refused what is stored already, perhaps before it took a byte: only the claim, at the end of
+        the body, tells whether ours are the same. Raises ChunkConflict, ChunkBusy."""
+        if body.ended:
+            return
+        if body.started:  # the HTTP client may have dropped what it held
+            raise ChunkBusy("Another connection has just stored this chunk; send it again.")
+        async for _ in body:
+            pass
+
+    async def _after_failure(self, upload: Upload, part: int, error: Exception, *, ended: bool) -> None:
+        """Return where the bytes have landed all the same; otherwise raise what the caller should know.
+
+        Where our body has not `ended`, nothing has compared it with what stands there: that is another's then.
+        """
         upload = await self._uploads.look(upload.key)
         before = upload.multipart
         if isinstance(error, FileNotFoundError):
             if part != SINGLE and await self._uploads.multipart(upload, fresh=True) != before:
                 raise StorageUnavailable("The upload was reopened while this chunk was sent; send it again.") from error
             raise error
-        if await self._landed(upload, part) is None:
+        if not ended or await self._landed(upload, part) is None:
             raise error
 
     async def _check_answer(
         self, upload: Upload, part: int, answer: dict[str, Any], body: StreamBody, source: Source
     ) -> None:
         """What the store says it has taken is what we have sent, as far as it says so."""
+        if not body.ended:
+            raise StorageUnavailable("The store has answered before it took the chunk; send it again.")
         told = answer.get("ChecksumCRC64NVME")
         wrong = told is not None and told != b64_crc64(source.crc64)
         if wrong or (body.md5 is not None and answer and etag_of(answer) != body.md5):

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -29,7 +30,7 @@ POOL = 5  # connections that the database may have opened meanwhile; each has up
 
 
 @pytest.fixture(params=["local", "s3"])
-def place(request: pytest.FixtureRequest) -> dict[str, str]:
+def place(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Settings of the storage, without their prefix. A store that keeps all bytes in memory is too small here."""
     if request.param == "local":
         return {}
@@ -39,7 +40,7 @@ def place(request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 @pytest.fixture
-def running(tmp_path: Path, migrated_sqlite: Path, redis_url: str, place: dict[str, str]) -> Iterator[Service]:
+def running(tmp_path: Path, migrated_sqlite: Path, redis_url: str, place: dict[str, Any]) -> Iterator[Service]:
     folder = tmp_path / "data"
     folder.mkdir()
     shutil.copy(migrated_sqlite, folder / "sluice.db")
@@ -91,7 +92,7 @@ async def one_round(writers: list[asyncio.StreamWriter], piece: bytes) -> None:
 
 @pytest.mark.timeout(600)
 def test_slow_uploads_side_by_side_stay_within_the_memory_budget(
-    running: Service, place: dict[str, str], faults: FaultReport
+    running: Service, place: dict[str, Any], faults: FaultReport
 ) -> None:
     count = FULL if faults.full else SHORT
     gateway = running.gateway
