@@ -208,3 +208,26 @@ class Refused(Body):
         async for batch in super().__aiter__():
             yield batch
         raise DigestMismatch("other bytes")
+
+
+async def test_a_cancelled_writer_that_made_the_multipart_upload_takes_no_parts_with_it(
+    opened: OpenS3, moto_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = new_bucket(moto_server)
+    one, other = (opened(moto_server, bucket) for _ in range(2))
+    key = UploadKey("default", str(uuid7()))
+    await one.begin(*beginning(key, None, CHUNK))  # its multipart upload is made with the first part
+    reached = asyncio.Event()
+
+    async def for_ever(*_: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(one._uploads, "require", for_ever)
+    writing = asyncio.create_task(one.write(key, Segment(0, CHUNK), Body(CONTENT[:CHUNK])))
+    await reached.wait()
+    receipt = await other.write(key, Segment(CHUNK, CHUNK), Body(CONTENT[CHUNK:]))
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert await other.receipts(key) == [receipt]

@@ -45,7 +45,7 @@ class Uploads:
         if (upload := await self._standing(key)) is not None:
             if not await self._lost(upload):
                 return
-            await self.remove(key)
+            await self.remove(key, life=upload.begun.life)
         begun = Begun.of(secrets.token_hex(8), shape)
         await self._store.put_once(self._store.keys.begun(key), begun.pack())
         upload = await self.look(key)
@@ -106,16 +106,17 @@ class Uploads:
         return content.decode()
 
     async def _make_multipart(self, upload: Upload) -> str:
+        """What goes wrong on the way is left for `remove`: the record may name ours, and others may be using it."""
         made = await self.new_multipart(upload)
+        await self._store.put_once(upload.keys.multipart, made.encode())
+        standing = await self.recorded(upload)
         try:
-            await self._store.put_once(upload.keys.multipart, made.encode())
-            standing = await self.recorded(upload)
-            await self.require(upload)  # where it was aborted meanwhile, nobody would find what we leave
-        except BaseException:
-            with suppress(StorageUnavailable):
-                await self.abort_multipart(upload, made)
+            await self.require(upload)
+        except FileNotFoundError:  # aborted meanwhile: nobody would find what we leave
+            await self.abort_multipart(upload, made)
+            await self._store.client.call("delete_object", Key=upload.keys.multipart)
             raise
-        if standing != made:
+        if standing is not None and standing != made:
             await self.abort_multipart(upload, made)
         return standing or made
 
@@ -153,11 +154,16 @@ class Uploads:
         except FileNotFoundError:
             return True
 
-    async def remove(self, key: UploadKey) -> None:
-        """Everything that is not published: parts, then small objects, `begun` last so that a crash can be repeated."""
+    async def remove(self, key: UploadKey, *, life: str | None = None) -> None:
+        """Everything that is not published: parts, then small objects, `begun` last so that a crash can be repeated.
+
+        With `life` nothing, where another life of the upload has begun.
+        """
         self.forget(key)
         prefix, begun = self._store.keys.upload(key), self._store.keys.begun(key)
         upload = await self._standing(key)
+        if life is not None and (upload is None or upload.begun.life != life):
+            return
         if upload is not None:
             await remove_multiparts(self._store, self._store.keys.object(upload.begun.target))
         self.forget(key)

@@ -1,7 +1,8 @@
 """Sixteen clients upload while one random process after another is killed or stopped, and Redis is emptied twice.
 
 The short form runs on SQLite with a short lease, the full one (`make chaos MINUTES=30`) on PostgreSQL with the default
-settings. CHAOS_SEED repeats the draws of an earlier run; what they meet depends on the machine.
+settings. With CHAOS_STORAGE=s3 the bytes are in an S3 store. CHAOS_SEED repeats the draws of an earlier run; what they
+meet depends on the machine.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.faults.chaos.bucket import mirrored
 from tests.faults.chaos.crowd import LARGE, MEDIUM, SMALL, Memory, Uploader
 from tests.faults.chaos.fleet import Fleet, PostgresProcesses, SqliteFile, Victim
 from tests.faults.chaos.verdict import Books, books, judge
@@ -78,18 +80,29 @@ def form(faults: FaultReport) -> Form:
 
 
 @pytest.fixture
-def fleet(start_stack: StartStack, form: Form, faults: FaultReport) -> Iterator[tuple[Fleet, str]]:
+def place(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings of a storage that is not in the stack's own folder."""
+    if os.environ.get("CHAOS_STORAGE") != "s3":
+        return {}
+    settings: dict[str, str] = request.getfixturevalue("s3_settings")
+    return settings
+
+
+@pytest.fixture
+def fleet(
+    start_stack: StartStack, form: Form, place: dict[str, str], faults: FaultReport
+) -> Iterator[tuple[Fleet, str]]:
     """Everything that runs, and the URL of the database."""
     workers = 2
     with ExitStack() as running:
         if faults.full:
             processes = PostgresProcesses(running.enter_context(prepared_cluster()))
             url = running.enter_context(processes.running())
-            stack = start_stack(form.gateways, workers, SLUICE_DATABASE_URL=url, **form.settings)
+            stack = start_stack(form.gateways, workers, SLUICE_DATABASE_URL=url, **place, **form.settings)
             running.callback(stack.stop)  # before its database ends
             yield Fleet(stack, form.gateways, workers, processes), url
         else:
-            stack = start_stack(form.gateways, workers, **form.settings)
+            stack = start_stack(form.gateways, workers, **place, **form.settings)
             path = stack.data / "sluice.db"
             yield Fleet(stack, form.gateways, workers, SqliteFile(path)), f"sqlite:///{path}"
 
@@ -175,7 +188,7 @@ async def crowd(
 @pytest.mark.slow
 @pytest.mark.timeout(0)  # bounded below: the full form takes as long as it is told to
 async def test_what_was_accepted_is_ready_whatever_dies(
-    fleet: tuple[Fleet, str], form: Form, seed: int, tmp_path: Path, faults: FaultReport
+    fleet: tuple[Fleet, str], form: Form, seed: int, place: dict[str, str], tmp_path: Path, faults: FaultReport
 ) -> None:
     service, database_url = fleet
     print(f"\nCHAOS_SEED={seed}")
@@ -195,10 +208,11 @@ async def test_what_was_accepted_is_ready_whatever_dies(
             await rows.until_cleaned(PATIENCE + float(form.settings["SLUICE_UPLOAD_TTL"]))
             async with httpx.AsyncClient(base_url=service.stack.url, timeout=60, trust_env=False) as http:
                 assert (await http.get("/readyz")).is_success  # as its probes go on doing
-                verdict = await judge(rows, http, service.stack.data / "storage", memory.accepted)
-    verdict.orphans += service.held_locks(service.stack.data / "storage")
+                storage = mirrored(place, tmp_path / "bucket") if place else service.stack.data / "storage"
+                verdict = await judge(rows, http, storage, memory.accepted)
+    verdict.orphans += service.held_locks(storage)
     row = FaultRow(
-        f"chaos, {form.seconds / 60:.1f} min, {CLIENTS} clients, seed {seed}",
+        f"chaos{' over S3' if place else ''}, {form.seconds / 60:.1f} min, {CLIENTS} clients, seed {seed}",
         points=chaos.faults + chaos.flushes,
         chunks_checked=memory.chunks,
         chunks_lost=len(memory.lost_chunks),
