@@ -33,6 +33,10 @@ class IntakeMemory:
         """Bytes to gather before the next write."""
         return self._batch if self.held < self._limit // 2 else SMALL_BATCH
 
+    def has_room_for(self, length: int) -> bool:
+        """Whether a body of `length` bytes may be held until it has arrived whole."""
+        return length <= SMALL_BATCH or (length <= self._batch and self.held + length <= self._limit // 2)
+
 
 class Pieces:
     """A body as an iterator of byte strings from which exact amounts can be taken."""
@@ -106,6 +110,24 @@ class Intake:
         self._held -= size
         self._memory.held -= size
 
+    async def whole(self) -> list[bytes]:
+        """All of a body that there is room for, in place of the iteration: in memory until `close`, and its whole
+        length counts from the first byte on."""
+        self._held += self._limit
+        self._memory.held += self._limit
+        batch: list[bytes] = []
+        while self.length < self._limit and (piece := await self._pieces.take(self._limit - self.length)):
+            self._count(piece)
+            batch.append(piece)
+            if len(batch) >= MAX_PIECES:
+                batch = [b"".join(batch)]
+        self._batch_bytes = self.length
+        hashing = await self._hash(batch, None)
+        if hashing is not None:
+            await asyncio.wait([hashing])
+        await self._check()
+        return batch
+
     async def __aiter__(self) -> AsyncIterator[Sequence[bytes]]:
         under_way: list[int] = []  # sizes of the batch being written and of the one being gathered
         hashing: asyncio.Future[None] | None = None
@@ -135,13 +157,16 @@ class Intake:
             piece = await self._pieces.take(self._limit - self.length)
             if not piece:
                 break
-            self.crc64 = checksums.crc64nvme(piece, self.crc64)
-            self.length += len(piece)
+            self._count(piece)
             batch.append(piece)
             self._batch_bytes += len(piece)
             self._held += len(piece)
             self._memory.held += len(piece)
         return batch
+
+    def _count(self, piece: bytes) -> None:
+        self.crc64 = checksums.crc64nvme(piece, self.crc64)
+        self.length += len(piece)
 
     async def _hash(self, batch: list[bytes], before: asyncio.Future[None] | None) -> asyncio.Future[None] | None:
         """Hash in a thread while the same batch is written; batches one after the other."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from common.attach import attach
 from common.db.database import Database
+from common.db.lookups import Lookups
 from common.errors import SluiceError
 from common.queue import Bell
 from common.redis import open_redis
@@ -74,8 +75,9 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         memory = IntakeMemory(settings.http)
         metrics.intake_bytes.set_function(lambda: memory.held)
         facts = FactsCache()
-        uploads = UploadService(settings.limits, database, storage, facts)
-        finalizing = FinalizeService(uploads, database, bell, facts)
+        lookups = Lookups(database)
+        uploads = UploadService(settings.limits, database, lookups, storage, facts)
+        finalizing = FinalizeService(uploads, database, lookups, bell, facts)
         yield Services(
             settings=settings,
             metrics=metrics,
@@ -85,8 +87,8 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             uploads=uploads,
             chunks=ChunkService(uploads, storage, facts, memory, metrics),
             finalizing=finalizing,
-            ingest=IngestService(settings.limits, uploads, finalizing, database, storage, memory, metrics),
-            jobs=JobService(database, bell, signals, waiters, settings.http.max_wait),
+            ingest=IngestService(settings.limits, uploads, finalizing, storage, memory, metrics),
+            jobs=JobService(database, lookups, bell, signals, waiters, settings.http.max_wait),
             files=FileService(settings.limits, database, storage, metrics),
         )
 

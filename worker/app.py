@@ -15,10 +15,11 @@ from arq.connections import ArqRedis
 
 from common.attach import attach
 from common.db.database import Database
+from common.db.lookups import Lookups
 from common.db.migrate import wait_until_current
 from common.errors import SettingsError, SluiceError
 from common.names import address_of
-from common.queue import Bell
+from common.queue import GROUP_TASK, TASK, Bell
 from common.redis import open_redis
 from common.settings import Settings
 from common.signals import Signals
@@ -31,7 +32,8 @@ from worker.finalize import Finalize
 from worker.health import Health, health_app, health_server, open_port
 from worker.lease import Leases
 from worker.metadata import Metadata
-from worker.polling import REDIS_FAULTS, REDIS_PATIENCE, PollLoop
+from worker.polling import REDIS_FAULTS, REDIS_PATIENCE, PollLoop, Task
+from worker.publish import Publisher
 from worker.runner import Handler, Runner
 from worker.scrub import Scrub
 from worker.sweep import Sweep
@@ -133,6 +135,7 @@ class WorkerProcess:
         context = WorkerContext(
             settings=self._settings,
             database=database,
+            lookups=Lookups(database),
             storage=storage,
             bell=Bell(redis, self._settings.redis, self._metrics),
             signals=Signals(redis, self._settings.redis),
@@ -229,11 +232,12 @@ def assemble(context: WorkerContext, kinds: Sequence[JobKind], redis: ArqRedis, 
         seconds=settings.batch_seconds,
     )
     handlers: dict[JobKind, Handler] = {
-        JobKind.FINALIZE: Finalize(context, leases),
+        JobKind.FINALIZE: Finalize(context, leases, Publisher(context.database, context.bell)),
         JobKind.METADATA: Metadata(context, batch),
     }
     runner = Runner(context, leases, handlers)
-    loops = [PollLoop(context.settings, kind, redis, runner.run_job, burst=burst) for kind in kinds]
+    tasks: dict[str, Task] = {TASK: runner.run_job, GROUP_TASK: runner.run_jobs}
+    loops = [PollLoop(context.settings, kind, redis, tasks, burst=burst) for kind in kinds]
     return Parts(leases, batch, runner, Sweep(context), Scrub(context), loops)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from arq.connections import ArqRedis
@@ -13,7 +13,7 @@ from arq.constants import in_progress_key_prefix
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from common.queue import TASK, queue_name
+from common.queue import queue_name
 from common.redis import from_json, to_json
 from common.settings import Settings
 from common.states import JobKind
@@ -36,9 +36,12 @@ Task = Callable[..., Coroutine[Any, Any, None]]
 class PollLoop(Worker):
     """ARQ's worker for one queue. It looks again as soon as a slot is free while more is waiting."""
 
-    def __init__(self, settings: Settings, kind: JobKind, redis: ArqRedis, task: Task, *, burst: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, kind: JobKind, redis: ArqRedis, tasks: Mapping[str, Task], *, burst: bool = False
+    ) -> None:
+        """`tasks` by the names under which a ring asks for them."""
         super().__init__(
-            functions=[func(task, name=TASK, timeout=ARQ_TIMEOUT, max_tries=ARQ_TRIES)],
+            functions=[func(task, name=name, timeout=ARQ_TIMEOUT, max_tries=ARQ_TRIES) for name, task in tasks.items()],
             queue_name=queue_name(settings.redis, kind),
             redis_pool=redis,
             handle_signals=False,

@@ -156,6 +156,13 @@ class Storage(Protocol):
         """
         ...
 
+    async def put(self, upload: UploadKey, batch: Sequence[bytes], crc64: int) -> Receipt:
+        """`begin`, and the `write` of all its bytes, at once: for an upload that is in memory.
+
+        The caller has verified `crc64` (CRC-64/NVME). Raises InsufficientStorage, StorageUnavailable.
+        """
+        ...
+
     async def receipts(self, upload: UploadKey) -> list[Receipt]:
         """All receipts by offset. Raises FileNotFoundError when the upload is not here."""
         ...

@@ -36,7 +36,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -71,6 +71,7 @@ from common.storage.writing import Writing
 
 FIRST_PAUSE = 0.02  # seconds between tries for a range lock, doubled up to the longest
 LONGEST_PAUSE = 0.25
+_OTHER_BYTES = "This chunk is stored already, with other bytes. Abort the upload to send another file."
 _REMOVE_TRIES = 10  # a writer may add its journal while the folder is being removed
 
 
@@ -94,15 +95,7 @@ class LocalStorage:
         await self._here(self._begin, self._layout.upload(upload), size or 0)
 
     async def write(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
-        paths = self._layout.upload(upload)
-        writing = Writing(
-            paths,
-            segment,
-            ledger=self._ledger(paths),
-            ranges=self._ranges,
-            require_space=partial(require_space, self._root, 1, self._settings.min_free_bytes),
-            durable=self._settings.durability == "chunk",
-        )
+        writing = self._writing(self._layout.upload(upload), segment)
         try:
             await self._enter(writing)
             if writing.known is not None:
@@ -114,6 +107,11 @@ class LocalStorage:
             return receipt
         finally:
             await self._threads.run(writing.close)
+
+    async def put(self, upload: UploadKey, batch: Sequence[bytes], crc64: int) -> Receipt:
+        receipt = Receipt(0, sum(map(len, batch)), crc64)
+        await self._here(self._put, self._layout.upload(upload), batch, receipt)
+        return receipt
 
     async def receipts(self, upload: UploadKey) -> list[Receipt]:
         return await self._here(self._ledger(self._layout.upload(upload)).receipts)
@@ -213,6 +211,32 @@ class LocalStorage:
             if under_way is not None:
                 await _ended(under_way)
 
+    def _writing(self, paths: UploadPaths, segment: Segment) -> Writing:
+        return Writing(
+            paths,
+            segment,
+            ledger=self._ledger(paths),
+            ranges=self._ranges,
+            require_space=partial(require_space, self._root, 1, self._settings.min_free_bytes),
+            durable=self._settings.durability == "chunk",
+        )
+
+    def _put(self, paths: UploadPaths, batch: Sequence[bytes], receipt: Receipt) -> None:
+        self._begin(paths, receipt.length)
+        if receipt.length == 0:
+            return
+        writing = self._writing(paths, Segment(0, receipt.length))
+        try:
+            if not writing.enter():
+                raise ChunkBusy("Another connection is sending this upload.")
+            if writing.known is None:
+                writing.write(batch, 0)
+                writing.commit(receipt)
+            elif writing.known != receipt:
+                raise ChunkConflict(_OTHER_BYTES)
+        finally:
+            writing.close()
+
     def _begin(self, paths: UploadPaths, size: int) -> None:
         durable = self._settings.durability == "chunk"
         if not paths.locks.exists():
@@ -258,7 +282,7 @@ async def _compared(known: Receipt, source: Source) -> Receipt:
     async for _ in source:
         pass
     if (source.length, source.crc64) != (known.length, known.crc64):
-        raise ChunkConflict("This chunk is stored already, with other bytes. Abort the upload to send another file.")
+        raise ChunkConflict(_OTHER_BYTES)
     return replace(known, again=True)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import update
 from common.db.clock import db_now
 from common.db.database import Database
 from common.db.jobs import Lease
+from common.db.lookups import Lookups
 from common.db.models import File, Job, Upload
 from common.digests import Crc64
 from common.ids import new_id
@@ -64,7 +65,9 @@ class Rig:
     def context(self) -> WorkerContext:
         bell = Bell(self.redis, self.settings.redis, self.metrics)
         signals = Signals(self.redis, self.settings.redis)
-        return WorkerContext(self.settings, self.database, self.storage, bell, signals, self.metrics)
+        return WorkerContext(
+            self.settings, self.database, Lookups(self.database), self.storage, bell, signals, self.metrics
+        )
 
     def second(self, storage: Storage | None = None) -> Rig:
         """Another worker over the same database, storage and queue, with metrics of its own."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from common.queue import Ring
+from common.queue import TASK, Ring
 from common.states import JobKind
 from tests.integration.worker.rig import Rig, until, with_settings
 from worker.polling import PollLoop
@@ -123,7 +123,7 @@ def slow_loop(
         await end()
 
     settings = rig.settings if burst else with_settings(rig.settings, poll_delay=PAUSE)
-    return PollLoop(settings, JobKind.FINALIZE, rig.redis, task, burst=burst)
+    return PollLoop(settings, JobKind.FINALIZE, rig.redis, {TASK: task}, burst=burst)
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:

@@ -18,7 +18,7 @@ CONTENT = b"y" * 1500
 async def lost_job(rig: Rig) -> Job:
     """A running job whose worker died."""
     job = await rig.finalize(await rig.upload(CONTENT), ring=False)
-    assert await rig.parts.leases.claim(job.id) is not None
+    assert await rig.parts.leases.claim([job.id])
     await rig.shift(job.id, -1, "lease_until")
     return await rig.job(job.id)
 

@@ -28,8 +28,7 @@ def leases(database: FakeDatabase, clock: Clock) -> Leases:
 
 
 async def working(leases: Leases, job_id: str = "a") -> Hold:
-    hold = await leases.claim(job_id)
-    assert hold is not None
+    (hold,) = await leases.claim([job_id])
     hold.work = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
     return hold
 
@@ -157,4 +156,4 @@ async def test_the_last_transaction_is_given_up_with_the_lease(
 async def test_a_claim_says_that_the_database_is_away(leases: Leases, database: FakeDatabase) -> None:
     database.away = True
     with pytest.raises(DatabaseUnavailable):
-        await leases.claim("a")
+        await leases.claim(["a"])
