@@ -35,18 +35,17 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common.errors import ChunkBusy, ChunkConflict, StorageUnavailable
 from common.settings import StorageSettings
-from common.storage import inventory
+from common.storage import folder, inventory
 from common.storage.base import (
     ObjectKey,
     Receipt,
@@ -57,10 +56,9 @@ from common.storage.base import (
     Source,
     UploadKey,
 )
-from common.storage.durable import FOLDER_MODE, Folders, require_space, sync_folder
+from common.storage.durable import Folders, require_space, sync_folder
 from common.storage.identity import Identity
 from common.storage.inventory import Promises
-from common.storage.journal import FILE_MODE
 from common.storage.layout import Layout, UploadPaths
 from common.storage.locks import RangeLocks
 from common.storage.reading import FileReader
@@ -72,7 +70,6 @@ from common.storage.writing import Writing
 FIRST_PAUSE = 0.02  # seconds between tries for a range lock, doubled up to the longest
 LONGEST_PAUSE = 0.25
 _OTHER_BYTES = "This chunk is stored already, with other bytes. Abort the upload to send another file."
-_REMOVE_TRIES = 10  # a writer may add its journal while the folder is being removed
 
 
 class LocalStorage:
@@ -92,7 +89,7 @@ class LocalStorage:
         self._sealers = Threads(settings.storage_threads, "seal")
 
     async def begin(self, upload: UploadKey, size: int | None) -> None:
-        await self._here(self._begin, self._layout.upload(upload), size or 0)
+        await self._here(self._make, self._layout.upload(upload), size or 0)
 
     async def write(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
         writing = self._writing(self._layout.upload(upload), segment)
@@ -133,7 +130,7 @@ class LocalStorage:
     async def abort(self, upload: UploadKey) -> None:
         paths = self._layout.upload(upload)
         self._ledgers.forget(paths.folder)
-        await self._here(_remove, paths, self._settings.durability != "none")
+        await self._here(partial(folder.remove, paths, durable=self._settings.durability != "none"))
 
     async def read(self, key: ObjectKey, start: int, length: int) -> AsyncIterator[bytes]:
         await self._here(_nothing)
@@ -155,7 +152,7 @@ class LocalStorage:
                 yield batch
 
     async def last_activity(self, upload: UploadKey) -> datetime | None:
-        return await self._here(_newest, self._layout.upload(upload).folder)
+        return await self._here(folder.newest, self._layout.upload(upload).folder)
 
     async def check_writable(self) -> None:
         await self._here(self._check_writable)
@@ -222,7 +219,7 @@ class LocalStorage:
         )
 
     def _put(self, paths: UploadPaths, batch: Sequence[bytes], receipt: Receipt) -> None:
-        self._begin(paths, receipt.length)
+        self._make(paths, receipt.length)
         if receipt.length == 0:
             return
         writing = self._writing(paths, Segment(0, receipt.length))
@@ -237,17 +234,9 @@ class LocalStorage:
         finally:
             writing.close()
 
-    def _begin(self, paths: UploadPaths, size: int) -> None:
+    def _make(self, paths: UploadPaths, size: int) -> None:
         durable = self._settings.durability == "chunk"
-        if not paths.locks.exists():
-            self._folders.ensure(paths.folder.parent, durable=durable)
-            with self._promises.room_for(size):
-                paths.folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-                _make_sparse(paths.data, size)
-            paths.locks.touch(mode=FILE_MODE)  # last: from here on beginning again changes nothing, also after seal
-        if durable:
-            sync_folder(paths.folder)
-            sync_folder(paths.folder.parent)
+        folder.make(paths, size, folders=self._folders, promises=self._promises, durable=durable)
 
     def _delete(self, file: Path) -> None:
         try:
@@ -290,47 +279,3 @@ async def _ended(work: asyncio.Task[int]) -> None:
     """Wait for a write whose outcome does not matter any more: another error is on its way."""
     await settled(asyncio.ensure_future(asyncio.wait([work])))
     work.exception()
-
-
-def _make_sparse(path: Path, size: int) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
-    try:
-        if os.fstat(descriptor).st_size < size:
-            os.ftruncate(descriptor, size)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(paths: UploadPaths, durable: bool) -> None:
-    """Rename first: writers notice at once, and what a crash leaves is found by the next abort.
-
-    Whoever is told that nothing is left never comes again: so it must not come back after a power loss.
-    """
-    _remove_folder(paths.dying)
-    with suppress(FileNotFoundError):
-        paths.folder.rename(paths.dying)
-        _remove_folder(paths.dying)
-    if durable:
-        with suppress(FileNotFoundError):
-            sync_folder(paths.folder.parent)
-
-
-def _remove_folder(folder: Path) -> None:
-    for last in range(_REMOVE_TRIES - 1, -1, -1):
-        try:
-            for name in os.listdir(folder):  # noqa: PTH208  # names are enough
-                (folder / name).unlink(missing_ok=True)
-            folder.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:
-            if last == 0:
-                raise
-
-
-def _newest(folder: Path) -> datetime | None:
-    try:
-        times = [folder.stat().st_mtime, *(entry.stat().st_mtime for entry in os.scandir(folder))]
-    except FileNotFoundError:
-        return None
-    return datetime.fromtimestamp(max(times), UTC)
