@@ -9,7 +9,7 @@ from functools import partial
 
 from sqlalchemy.exc import IntegrityError
 
-from common.db.clock import db_now
+from common.db.clock import NOW
 from common.db.models import File, Job, Upload
 from common.db.repository import Repository
 from common.digests import parse_hex, to_hex
@@ -141,6 +141,6 @@ def _metadata_job(job: Job, sealed: SealedObject) -> Job:
         fence=0,
         request_id=job.request_id,
         created_at=datetime.now(UTC),
-        next_attempt_at=db_now(),  # due by the clock that judges it
-        rung_at=db_now(),
+        next_attempt_at=NOW,  # due by the clock that judges it
+        rung_at=NOW,
     )

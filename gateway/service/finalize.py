@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from common.db.clock import db_now
+from common.db.clock import NOW
 from common.db.database import Database
 from common.db.lookups import Lookups
 from common.db.models import Job, Upload
@@ -113,8 +113,8 @@ def _new_job(caller: Caller, upload: Upload, size: int) -> Job:
         attempts=0,
         epoch=0,
         fence=0,
-        next_attempt_at=db_now(),  # due by the clock that judges it
-        rung_at=db_now(),
+        next_attempt_at=NOW,  # due by the clock that judges it
+        rung_at=NOW,
         request_id=caller.request_id[:64],
         created_at=datetime.now(UTC),
     )
