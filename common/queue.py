@@ -92,30 +92,33 @@ class Bell:
         self._metrics = metrics
         self._rest = Rest(settings.redis_timeout)
 
-    async def ring(self, *rings: Ring) -> None:
-        """Rings of one name are one. For as long after a Redis that hung it is not asked."""
+    async def ring(self, *rings: Ring) -> bool:
+        """Whether Redis took all within `redis_timeout` seconds. Rings of one name are one.
+
+        For as long after a Redis that hung it is not asked.
+        """
         by_name: dict[str, list[Ring]] = {}
         for ring in rings:
             by_name.setdefault(ring.name, []).append(ring)
-        for group in by_name.values():
-            await self._ring(group)
+        return all([await self._ring(group) for group in by_name.values()])
 
-    async def _ring(self, group: Sequence[Ring]) -> None:
+    async def _ring(self, group: Sequence[Ring]) -> bool:
         if self._rest.now:
-            self._failed(group, "Rest")
-            return
+            return self._failed(group, "Rest")
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._settings.redis_timeout):
                 await self._enqueue(group)
         except (RedisError, OSError, TimeoutError) as error:
             self._rest.failed(began)
-            self._failed(group, type(error).__name__)
+            return self._failed(group, type(error).__name__)
+        return True
 
-    def _failed(self, group: Sequence[Ring], error: str) -> None:
+    def _failed(self, group: Sequence[Ring], error: str) -> bool:
         for ring in group:
             self._metrics.bell_failed.labels(kind=ring.kind).inc()
             log.warning("bell.failed", job_id=ring.job_id, kind=ring.kind, error=error)
+        return False
 
     async def hanging(self, rings: Sequence[Ring]) -> set[str] | None:
         """Ids of the jobs whose ring still waits for a worker to hear it; None when Redis is away.

@@ -43,7 +43,7 @@ class Publisher:
         """Wait for the transactions on their way."""
         await self._gather.close()
 
-    async def _write(self, asked: Sequence[Publication]) -> list[asyncio.Task[None] | Exception]:
+    async def _write(self, asked: Sequence[Publication]) -> list[asyncio.Task[bool] | Exception]:
         share_bell([publication.metadata for publication in asked])
         async with self._database.transaction() as db:
             # The jobs first: their fences decide whether anything else of this transaction may happen.

@@ -74,7 +74,7 @@ class FinalizeService:
         log.info("upload.finalizing", upload_id=upload.id, job_id=job.id)
         return job
 
-    async def _start_all(self, starts: Sequence[tuple[Start, Job]]) -> list[asyncio.Task[None] | None]:
+    async def _start_all(self, starts: Sequence[tuple[Start, Job]]) -> list[asyncio.Task[bool] | None]:
         """One transaction and one ring for all who finalize in the same moment: the ring of each, None where the
         upload is not open any more."""
         share_bell([job for _, job in starts])
