@@ -144,7 +144,7 @@ class HttpSettings(Group):
     intake_memory: Size = Field(
         32 * MIB,
         ge=MIB,
-        description="Bytes that all bodies of one process may hold; above half of it writes shrink.",
+        description="Bytes that all bodies of one process hold, about; above half of it reads and writes shrink.",
     )
     max_wait: Seconds = Field(60, ge=0, le=600, description="Longest `wait` of a job poll.")
     max_waiting_polls: int = Field(

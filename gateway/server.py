@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,6 +19,7 @@ from common.settings import HttpSettings, Settings
 from common.telemetry import configure_logging, get_logger
 from gateway.app import create_app
 from gateway.protocol import protocol_with
+from gateway.reading import reader_of
 from gateway.services import Services
 
 log = get_logger(__name__)
@@ -49,7 +51,7 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, app: FastAPI, settings: HttpSettings) -> None:
         config = uvicorn.Config(
             app,
-            http=protocol_with(settings.header_timeout),
+            http=cast("Any", reader_of(protocol_with(settings.header_timeout, app.state.memory))),
             ws="none",
             loop="uvloop",
             lifespan="on",

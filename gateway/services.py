@@ -56,7 +56,7 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, metrics: Metrics, memory: IntakeMemory) -> AsyncIterator[Services]:
     """Open all dependencies; close them in reverse order, the database last. None has to be reachable yet."""
     async with AsyncExitStack() as stack:
         database = Database(settings.database, "sluice-gateway")
@@ -72,8 +72,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         waiters = Waiters(database, signals, settings.http.max_waiting_polls)
         waiters.start()
         stack.push_async_callback(waiters.stop)
-        memory = IntakeMemory(settings.http)
-        metrics.intake_bytes.set_function(lambda: memory.held)
+        metrics.intake_bytes.set_function(lambda: memory.held + memory.unread)
         facts = FactsCache()
         lookups = Lookups(database)
         uploads = UploadService(settings.limits, database, lookups, storage, facts)

@@ -64,11 +64,13 @@ class Source(Protocol):
     """The body of one write: an iterator of batches of buffers, in order.
 
     It ends only after all bytes have arrived whole and are what the client declared; otherwise it raises, and the
-    storage must leave no receipt. `length` (bytes) and `crc64` (CRC-64/NVME) hold for everything yielded so far.
+    storage must leave no receipt. `length` (bytes) and `crc64` (CRC-64/NVME) hold for everything yielded so far. Where
+    memory is short `read_ahead` is False with a batch: the storage asks for the next when it has let go of this one.
     """
 
     length: int
     crc64: int
+    read_ahead: bool
 
     def __aiter__(self) -> AsyncIterator[Sequence[bytes]]: ...
 

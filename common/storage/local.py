@@ -193,7 +193,7 @@ class LocalStorage:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _receive(self, writing: Writing, offset: int, source: Source) -> None:
-        """While one batch is being written the next one is gathered: two batches in memory, never more."""
+        """While one batch is being written the next one is gathered: two batches in memory, one where it is short."""
         under_way: asyncio.Task[int] | None = None
         try:
             async for batch in source:
@@ -202,6 +202,9 @@ class LocalStorage:
                 under_way = self._threads.start(writing.write, batch, offset)
                 offset += sum(map(len, batch))
                 del batch  # written long before a slow client has filled the next one
+                if not source.read_ahead:
+                    await settled(under_way)
+                    under_way = None
             if under_way is not None:
                 await settled(under_way)
         finally:

@@ -38,7 +38,7 @@ class Body:
     """The source of one write, from bytes in memory."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.length, self.crc64 = data, 0, 0
+        self.data, self.length, self.crc64, self.read_ahead = data, 0, 0, True
 
     async def __aiter__(self) -> AsyncIterator[Sequence[bytes]]:
         crc = Crc64()
