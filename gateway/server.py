@@ -8,8 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import uvicorn
@@ -28,19 +28,21 @@ KEEP_ALIVE_SECONDS = 75  # longer than the 60 s after which most proxies drop an
 BACKLOG = 2048
 
 
-def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fd: int | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code. With `fd` an inherited listening socket is used."""
+def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fds: Sequence[int] = ()) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code. With `fds` inherited listening sockets are used."""
     configure_logging(settings.logs)
     try:
-        listener = socket.socket(fileno=fd) if fd is not None else _listen(host, port)
+        listeners = [socket.socket(fileno=fd) for fd in fds] or [_listen(host, port)]
     except OSError as error:
         print(_why_not(error, host, port), file=sys.stderr)  # noqa: T201 - one line for the person at the terminal
         return 1
     server = DrainingServer(create_app(settings), settings.http)
-    with listener:
-        address = listener.getsockname()
+    with ExitStack() as opened:
+        for listener in listeners:
+            opened.enter_context(listener)
+        address = listeners[0].getsockname()
         log.info("gateway.listening", address=f"{address[0]}:{address[1]}" if isinstance(address, tuple) else address)
-        server.run(sockets=[listener])
+        server.run(sockets=listeners)
     log.info("gateway.stopped", pid=os.getpid())
     return 0 if server.started else 1
 

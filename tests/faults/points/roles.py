@@ -170,7 +170,7 @@ def serve_gateway(folder: Path, *, environment: dict[str, str]) -> int:
     port = folder / "gateway.port"
     port.with_suffix(".new").write_text(str(listener.getsockname()[1]))
     port.with_suffix(".new").rename(port)
-    return gateway.server.run(load_settings(environ=environment), fd=listener.detach())
+    return gateway.server.run(load_settings(environ=environment), fds=[listener.detach()])
 
 
 def run_worker(folder: Path, *, environment: dict[str, str]) -> int:

@@ -14,6 +14,7 @@ import pytest
 
 from cli.keeper import STARTS, Backoff
 from cli.part import Part, PartFailedError
+from cli.pulse import Pulse
 from cli.run_folder import RunFolder
 from cli.supervisor import StopRequestedError, Supervisor
 
@@ -136,6 +137,14 @@ def failing(name: str, tmp_path: Path) -> Part:
     return Part(name, ("sh", "-c", "echo no such setting; exit 3"), {}, 1, never, log=tmp_path / f"{name}.log")
 
 
+def status_of(pid: int) -> str:
+    """As psutil calls it; empty where the process is gone."""
+    try:
+        return str(psutil.Process(pid).status())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def wait_until_removed(path: Path) -> None:
     deadline = time.monotonic() + 20
     while path.exists():
@@ -183,6 +192,27 @@ async def test_a_killed_part_is_restarted_and_its_pid_file_updated(
 
     assert said == ["gateway-2 exited with signal 9; restarting in 0.01 s"]
     assert int((folder.path / "gateway-2.pid").read_text()) == journal.pid("gateway-2") != killed
+
+
+async def test_a_part_that_is_there_and_does_nothing_is_ended_and_started_again(
+    folder: RunFolder, journal: Journal, part: MakePart, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def alive() -> str:
+        started = any(line.startswith("one start") for line in journal.lines)
+        return "frozen" if started and status_of(journal.pid("one")) == psutil.STATUS_STOPPED else ""
+
+    monkeypatch.setattr("cli.keeper.HUNG_SECONDS", 0.1)
+    supervisor = Supervisor(folder, said.append, QUICK, Pulse(silence=0.3))
+    await supervisor.start([replace(part("one"), alive=alive), part("two")], within=20)
+    frozen = journal.pid("one")
+    os.kill(frozen, signal.SIGSTOP)
+    await journal.wait_for("one start", times=2)
+    assert said == [
+        "one is hung (frozen); ending it",
+        "one did not stop in time; killed",
+        "one exited with signal 9; restarting in 0.01 s",
+    ]
+    await supervisor.stop()
 
 
 async def test_only_the_killed_part_is_restarted(supervisor: Supervisor, journal: Journal, part: MakePart) -> None:
