@@ -32,7 +32,7 @@ from worker.finalize import Finalize
 from worker.health import Health, health_app, health_server, open_port
 from worker.lease import Leases
 from worker.metadata import Metadata
-from worker.polling import REDIS_FAULTS, REDIS_PATIENCE, PollLoop, Task
+from worker.polling import REDIS_FAULTS, PollLoop, Task
 from worker.publish import Publisher
 from worker.runner import Handler, Runner
 from worker.scrub import Scrub
@@ -40,6 +40,7 @@ from worker.sweep import Sweep
 
 log = get_logger(__name__)
 
+REDIS_PATIENCE = 15.0  # seconds to wait at start for Redis: a wrong address shall be seen
 DATABASE_PATIENCE = 60.0  # seconds to wait at start for a database at the newest schema
 REDIS_PAUSE = 2.0  # seconds between two looks at a Redis that is not there yet
 GIVE_BACK_SECONDS = 3.0  # what cancelled jobs may take to go back to the queue
@@ -191,9 +192,7 @@ class WorkerProcess:
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait({stopped, *parts.tasks, *parts.polling}, return_when=asyncio.FIRST_COMPLETED)
         broken = _first_error([*parts.polling, *parts.tasks])
-        if isinstance(broken, REDIS_FAULTS):
-            log.error("worker.lost_its_queue", error=type(broken).__name__)
-        elif broken is not None:
+        if broken is not None:
             log.error("worker.broken", exc_info=broken)
         await self._wind_down(parts)
         stopped.cancel()

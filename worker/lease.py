@@ -130,7 +130,9 @@ class Leases:
                 return await repository.jobs.renew(self.owner, held, self._settings.lease_seconds)
         except DatabaseUnavailable:
             log.warning("lease.not_renewed", jobs=len(held))
-            return None
+        except Exception:  # whatever it is: a heartbeat that ends would take every job of this process with it
+            log.exception("lease.not_renewed", jobs=len(held))
+        return None
 
     def _lose(self, hold: Hold) -> None:
         if hold.settling or self._held.get(hold.lease.job_id) is not hold:

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,63 +18,9 @@ from cli.part import Part, PartFailedError
 from cli.pulse import Pulse
 from cli.run_folder import RunFolder
 from cli.supervisor import StopRequestedError, Supervisor
-
-# Arguments: name, journal descriptor, "deaf" to ignore SIGTERM, then a variable to report.
-STAND_IN = """
-import os, signal, sys
-name, journal, manners, variable = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
-def tell(word):
-    os.write(journal, f"{name} {word}\\n".encode())
-def stop(*_):
-    tell("stop")
-    if manners != "deaf":
-        raise SystemExit(0)
-signal.signal(signal.SIGTERM, stop)
-tell(f"start {os.getpid()} {os.environ.get(variable)}")
-while True:
-    signal.pause()
-"""
+from tests.unit.cli.stand_ins import STAND_IN, Journal
 
 QUICK = Backoff(first=0.01, longest=0.02)
-
-
-class Journal:
-    """Collects what the stand-ins write, in order, and lets a test wait for a line."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self._news = asyncio.Condition()
-        self._read_end, self.write_end = os.pipe()
-
-    async def read(self) -> None:
-        reader = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(self._read_end, "rb", 0)
-        )
-        try:
-            async for line in reader:
-                await self.add(line.decode().strip())
-        finally:
-            transport.close()
-
-    async def add(self, line: str) -> None:
-        async with self._news:
-            self.lines.append(line)
-            self._news.notify_all()
-
-    async def wait_for(self, start: str, times: int = 1) -> str:
-        """Return the `times`-th line that begins with `start`."""
-
-        def found() -> list[str]:
-            return [line for line in self.lines if line.startswith(start)]
-
-        async with asyncio.timeout(20), self._news:
-            await self._news.wait_for(lambda: len(found()) >= times)
-        return found()[times - 1]
-
-    def pid(self, name: str) -> int:
-        """Process id of the latest life of `name`."""
-        return int([line.split() for line in self.lines if line.startswith(f"{name} start")][-1][2])
 
 
 @pytest.fixture
@@ -137,14 +84,6 @@ def failing(name: str, tmp_path: Path) -> Part:
     return Part(name, ("sh", "-c", "echo no such setting; exit 3"), {}, 1, never, log=tmp_path / f"{name}.log")
 
 
-def status_of(pid: int) -> str:
-    """As psutil calls it; empty where the process is gone."""
-    try:
-        return str(psutil.Process(pid).status())
-    except psutil.NoSuchProcess:
-        return ""
-
-
 def wait_until_removed(path: Path) -> None:
     deadline = time.monotonic() + 20
     while path.exists():
@@ -198,8 +137,9 @@ async def test_a_part_that_is_there_and_does_nothing_is_ended_and_started_again(
     folder: RunFolder, journal: Journal, part: MakePart, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def alive() -> str:
-        started = any(line.startswith("one start") for line in journal.lines)
-        return "frozen" if started and status_of(journal.pid("one")) == psutil.STATUS_STOPPED else ""
+        with suppress(psutil.NoSuchProcess, IndexError):  # not started yet, or gone
+            return "frozen" if psutil.Process(journal.pid("one")).status() == psutil.STATUS_STOPPED else ""
+        return ""
 
     monkeypatch.setattr("cli.keeper.HUNG_SECONDS", 0.1)
     supervisor = Supervisor(folder, said.append, QUICK, Pulse(silence=0.3))

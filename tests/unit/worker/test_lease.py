@@ -93,6 +93,23 @@ async def test_a_database_that_is_away_is_waited_for_as_long_as_the_lease(
     assert await is_stopped(hold)
 
 
+async def test_the_heartbeat_survives_whatever_its_database_raises(leases: Leases, database: FakeDatabase) -> None:
+    hold = await working(leases)
+    database.broken = ZeroDivisionError("a bug")
+    keeping = asyncio.create_task(leases.keep())
+    asked = database.transactions
+    while database.transactions < asked + 2:
+        assert not keeping.done()
+        await asyncio.sleep(0)
+    database.broken = None
+    renewed = hold.renewed_at = 0.0
+    while hold.renewed_at == renewed:
+        assert not keeping.done()
+        await asyncio.sleep(0)
+    keeping.cancel()
+    assert not await is_stopped(hold)
+
+
 async def test_the_lease_counts_from_before_the_statement(leases: Leases, clock: Clock) -> None:
     hold = await working(leases)
     clock.now += 15
