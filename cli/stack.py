@@ -53,11 +53,12 @@ class Stack:
     def _gateway(self, number: int) -> Part:
         probe = self.probes[number - 1]
         url = base_url(probe)
+        http = self.settings.http
         return Part(
             name=f"gateway-{number}",
             command=python_module("gateway", "--fd", str(self.listener_fd), "--probe-fd", str(probe.fileno())),
             env=self.env,
-            stop_seconds=self.settings.http.drain_seconds + STOP_MARGIN_SECONDS,
+            stop_seconds=http.shutdown_delay + http.drain_seconds + STOP_MARGIN_SECONDS,
             unready=lambda: unready(url),
             alive=lambda: unready(url, "livez"),
             stop_order=GATEWAYS_STOP,

@@ -1,4 +1,8 @@
-"""Runs the gateway: one socket, one process, uvicorn with httptools and uvloop; drains on SIGTERM."""
+"""Runs the gateway: uvicorn with httptools and uvloop, one process; leaves in three steps on SIGTERM.
+
+Not ready, but serving everybody who still comes (`shutdown_delay`); no new connection, but what is in flight goes on
+(`drain_seconds`); closed.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
@@ -26,6 +31,7 @@ log = get_logger(__name__)
 
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 s after which most proxies drop an idle connection on their side
 BACKLOG = 2048
+TICK_SECONDS = 0.1  # as uvicorn's
 
 
 def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fds: Sequence[int] = ()) -> int:
@@ -48,7 +54,7 @@ def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fds: S
 
 
 class DrainingServer(uvicorn.Server):
-    """Turns readiness off and answers waiting polls before uvicorn closes connections; exits 0 on SIGTERM."""
+    """Turns readiness off first, and answers waiting polls before uvicorn closes connections; exits 0 on SIGTERM."""
 
     def __init__(self, app: FastAPI, settings: HttpSettings) -> None:
         config = uvicorn.Config(
@@ -67,11 +73,21 @@ class DrainingServer(uvicorn.Server):
         )
         super().__init__(config)
         self._app = app
+        self._shutdown_delay = settings.shutdown_delay
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         services: Services = self._app.state.services
+        services.leave()
+        await self._serve_the_late()
         services.drain()
         await super().shutdown(sockets)
+
+    async def _serve_the_late(self) -> None:
+        """Wait until balancers have seen that we leave; a second SIGINT ends the waiting."""
+        until = time.monotonic() + self._shutdown_delay
+        while time.monotonic() < until and not self.force_exit:
+            await self.on_tick(0)  # keeps the Date field right
+            await asyncio.sleep(min(TICK_SECONDS, max(0.0, until - time.monotonic())))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

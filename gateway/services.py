@@ -49,9 +49,12 @@ class Services:
     files: FileService
     draining: bool = False
 
-    def drain(self) -> None:
-        """Not ready any more; waiting polls are answered at once."""
+    def leave(self) -> None:
+        """Not ready any more; everything is served all the same."""
         self.draining = True
+
+    def drain(self) -> None:
+        """Waiting polls are answered at once, and none waits any more."""
         self.waiters.release()
 
 

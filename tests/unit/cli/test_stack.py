@@ -24,7 +24,7 @@ def environment(**inherited: str) -> dict[str, str]:
 
 @pytest.fixture
 def stack() -> Iterator[Stack]:
-    env = environment(SLUICE_DRAIN_SECONDS="3", SLUICE_WORKER_DRAIN_SECONDS="7")
+    env = environment(SLUICE_SHUTDOWN_DELAY="2", SLUICE_DRAIN_SECONDS="3", SLUICE_WORKER_DRAIN_SECONDS="7")
     with listen("127.0.0.1", 0) as one, listen("127.0.0.1", 0) as two:
         one.setblocking(False)
         two.setblocking(False)
@@ -88,9 +88,9 @@ async def test_each_gateway_has_a_socket_of_its_own_on_which_it_is_asked(stack: 
     assert asked == [b"/livez", b"/livez"]
 
 
-def test_a_part_has_its_drain_time_and_a_margin_to_stop(stack: Stack) -> None:
+def test_a_part_has_its_delay_its_drain_time_and_a_margin_to_stop(stack: Stack) -> None:
     bounds = {part.name[:-2]: part.stop_seconds for part in stack.service_parts()}
-    assert bounds == {"gateway": 8, "worker": 32}
+    assert bounds == {"gateway": 10, "worker": 32}
 
 
 def test_gateways_stop_before_workers(stack: Stack) -> None:
