@@ -253,7 +253,7 @@ def with_settings(settings: Settings, **worker: Any) -> Settings:
     return replace(settings, worker=settings.worker.model_copy(update=worker))
 
 
-async def until(condition: Any, seconds: float = 20.0) -> None:
+async def until(condition: Any, seconds: float = 60.0) -> None:
     """Ask an async condition again and again: for what another process does and tells nobody."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110
