@@ -52,7 +52,7 @@ class IntakeMemory:
 
     def has_room_for(self, length: int) -> bool:
         """Whether a body of `length` bytes may be held until it has arrived whole."""
-        return length <= SMALL_BATCH or (length <= self._batch and self.held + length <= self._limit // 2)
+        return length <= SMALL_BATCH or (length <= self._batch and self.held + self.unread + length <= self._half)
 
 
 class Pieces:
