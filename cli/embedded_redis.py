@@ -82,6 +82,12 @@ async def unready(socket: Path) -> str:
         return NO_ANSWER
 
 
+async def silent(socket: Path) -> str:
+    """Say that the server at `socket` gives no answer of any kind; nothing if it does, be it that it is loading."""
+    found = await unready(socket)
+    return found if found == NO_ANSWER else ""
+
+
 def redis_part(server: Path, data_folder: Path, socket: Path, env: Mapping[str, str], stop_order: int) -> Part:
     """Describe the server process; makes its data folder."""
     folder = data_folder / "redis"
@@ -103,6 +109,7 @@ def redis_part(server: Path, data_folder: Path, socket: Path, env: Mapping[str, 
         env=env,
         stop_seconds=STOP_SECONDS,
         unready=lambda: unready(socket),
+        alive=lambda: silent(socket),
         stop_order=stop_order,
         leftovers=(socket,),
         log=folder / "redis.log",

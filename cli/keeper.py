@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from cli.part import Part, PartFailedError
+from cli.pulse import Pulse
 from cli.run_folder import RunFolder
 
 PROBE_SECONDS = 0.05  # between two readiness probes at start-up
 STARTS = 5  # lives without ever being ready before the part is given up
+HUNG_SECONDS = 5.0  # for a process that does not answer to end after SIGTERM; it serves nobody
 HURRIED_SECONDS = 1.0  # what is left of every stop bound after a second signal
 TETHER = Path(__file__).with_name("tether.py")
 
@@ -35,11 +37,11 @@ class Backoff:
         return min(self.longest, self.first * 2.0 ** (min(deaths_in_a_row, 32) - 1))
 
 
-async def first_of(work: "asyncio.Future[Any]", event: asyncio.Event) -> None:
-    """Return when `work` is done or `event` is set; raises nothing of `work` and leaves it alone."""
+async def first_of(event: asyncio.Event, *works: "asyncio.Future[Any]") -> None:
+    """Return when `event` is set or one of `works` is done; raises nothing of them and leaves them alone."""
     waiting = asyncio.create_task(event.wait())
     try:
-        await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({waiting, *works}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
 
@@ -59,12 +61,14 @@ class Keeper:
         say: Callable[[str], None],
         backoff: Backoff,
         hurry: asyncio.Event,
+        pulse: Pulse,
     ) -> None:
         self.part = part
         self._folder = folder
         self._say = say
         self._backoff = backoff
         self._hurry = hurry
+        self._pulse = pulse
         self.obstacle = "not asked yet"  # what the last probe found
         self._ready = asyncio.Event()
         self._retired = asyncio.Event()  # no further life
@@ -82,7 +86,7 @@ class Keeper:
     async def became_ready(self) -> None:
         """Return at the first readiness. Raises PartFailedError if the part is given up before."""
         assert self._task is not None
-        await first_of(self._task, self._ready)
+        await first_of(self._ready, self._task)
         if self._task.done():
             self._task.result()
 
@@ -99,19 +103,25 @@ class Keeper:
                 await self._task
 
     async def live_once(self) -> int:
-        """One life of the process, from start to end or `stop`; its return code."""
+        """One life of the process, from start to its end, `stop`, or the moment it is found hung; its return code."""
         for path in self.part.leftovers:
             path.unlink(missing_ok=True)
         process = await self._spawn()
         exited = asyncio.create_task(process.wait())
         watch = asyncio.create_task(self._watch_ready())
+        hung = asyncio.create_task(self._pulse.lost(self.part.alive))
+        bound = self.part.stop_seconds
         try:
             with suppress(OSError):  # on a full disk the part runs all the same
                 self._folder.write(f"{self.part.name}.pid", str(process.pid))
-            await first_of(exited, self._stopping)
+            await first_of(self._stopping, exited, hung)
+            if hung.done() and not exited.done():
+                self._say(f"{self.part.name} is hung ({hung.result()}); ending it")
+                bound = min(bound, HUNG_SECONDS, self._pulse.silence)
         finally:
             watch.cancel()
-            await self._end(process, exited)
+            hung.cancel()
+            await self._end(process, exited, bound)
             self._folder.remove(f"{self.part.name}.pid")
         return exited.result()
 
@@ -161,15 +171,15 @@ class Keeper:
             else:
                 self._ready.set()
 
-    async def _end(self, process: Process, exited: "asyncio.Task[int]") -> None:
-        """SIGTERM, the bound (shorter in a `hurry`), SIGKILL to the session; returns when all is over."""
+    async def _end(self, process: Process, exited: "asyncio.Task[int]", bound: float) -> None:
+        """SIGTERM, the bound in seconds (less in a `hurry`), SIGKILL to the session; returns when all is over."""
         if exited.done():
             return
         with suppress(ProcessLookupError):
             process.terminate()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.part.stop_seconds):
-                await first_of(exited, self._hurry)
+            async with asyncio.timeout(bound):
+                await first_of(self._hurry, exited)
             await asyncio.wait({exited}, timeout=HURRIED_SECONDS)
         if not exited.done():
             self._say(f"{self.part.name} did not stop in time; killed")

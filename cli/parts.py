@@ -29,7 +29,7 @@ def gateway(
     settings = settings_or_exit(env_file)
     from gateway.server import run
 
-    raise typer.Exit(run(settings, host=host, port=port, fd=fd))
+    raise typer.Exit(run(settings, host=host, port=port, fds=[] if fd is None else [fd]))
 
 
 def worker(

@@ -1,14 +1,16 @@
 """What an embedded stack consists of: environment, commands, probes and stop bounds of its parts."""
 
 import os
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from cli.embedded_redis import NO_ANSWER
+from cli.listener import base_url
 from cli.part import Part
 from common.settings import Settings
 
@@ -23,7 +25,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 class Stack:
     """The shape of one embedded stack.
 
-    `listener_fd` is the socket every gateway accepts from. `env` is the environment of every part and `settings` what
+    `listener_fd` is the socket every gateway accepts from, `probes` has one more for each, which only the supervisor
+    knows: on the shared one it cannot choose who answers. `env` is the environment of every part and `settings` what
     it means.
     """
 
@@ -31,7 +34,7 @@ class Stack:
     run: Path
     url: str
     listener_fd: int
-    gateways: int
+    probes: Sequence[socket.socket]
     workers: int
     env: Mapping[str, str]
     settings: Settings
@@ -43,21 +46,23 @@ class Stack:
     def service_parts(self) -> list[Part]:
         """Describe the gateways and workers."""
         return [
-            *(self._gateway(number) for number in range(1, self.gateways + 1)),
+            *(self._gateway(number) for number in range(1, len(self.probes) + 1)),
             *(self._worker(number) for number in range(1, self.workers + 1)),
         ]
 
     def _gateway(self, number: int) -> Part:
-        # They share a socket, so the probe cannot choose which one answers; one that is not up yet takes no
-        # connection, so an answer always comes from one that is.
+        probe = self.probes[number - 1]
+        url = base_url(probe)
+        http = self.settings.http
         return Part(
             name=f"gateway-{number}",
-            command=python_module("gateway", "--fd", str(self.listener_fd)),
+            command=python_module("gateway", "--fd", str(self.listener_fd), "--probe-fd", str(probe.fileno())),
             env=self.env,
-            stop_seconds=self.settings.http.drain_seconds + STOP_MARGIN_SECONDS,
-            unready=lambda: unready(self.url),
+            stop_seconds=http.shutdown_delay + http.drain_seconds + STOP_MARGIN_SECONDS,
+            unready=lambda: unready(url),
+            alive=lambda: unready(url, "livez"),
             stop_order=GATEWAYS_STOP,
-            pass_fds=(self.listener_fd,),
+            pass_fds=(self.listener_fd, probe.fileno()),
         )
 
     def _worker(self, number: int) -> Part:
@@ -68,6 +73,7 @@ class Stack:
             env={"SLUICE_HEALTH_PORT": "0", **self.env, "SLUICE_HEALTH_PORT_FILE": str(port_file)},
             stop_seconds=self.settings.worker.worker_drain_seconds + WORKER_STOP_MARGIN_SECONDS,
             unready=lambda: worker_unready(port_file),
+            alive=lambda: worker_unready(port_file, "livez"),
             stop_order=WORKERS_STOP,
             leftovers=(port_file,),
         )
@@ -99,11 +105,12 @@ def parts_environment(
     return env
 
 
-async def unready(url: str) -> str:
-    """Say why `/readyz` under `url` does not answer 200; nothing if it does."""
+async def unready(url: str, probe: str = "readyz") -> str:
+    """Say why `probe` under `url` does not answer 200; nothing if it does."""
+    plain = httpx.AsyncHTTPTransport(verify=False)  # no certificates are read, which takes a tenth of a second
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_SECONDS) as client:
-            answer = await client.get(f"{url}/readyz")
+        async with httpx.AsyncClient(transport=plain, timeout=PROBE_TIMEOUT_SECONDS) as client:
+            answer = await client.get(f"{url}/{probe}")
     except httpx.HTTPError:
         return NO_ANSWER
     return "" if answer.status_code == httpx.codes.OK else f"{answer.status_code} {reasons_in(answer)}"
@@ -117,10 +124,10 @@ def reasons_in(answer: httpx.Response) -> str:
         return answer.text
 
 
-async def worker_unready(port_file: Path) -> str:
+async def worker_unready(port_file: Path, probe: str = "readyz") -> str:
     """Say the same of the worker that writes its health port, on this machine, to `port_file`."""
     port = written_port(port_file)
-    return "no health port yet" if port is None else await unready(f"http://127.0.0.1:{port}")
+    return "no health port yet" if port is None else await unready(f"http://127.0.0.1:{port}", probe)
 
 
 def written_port(port_file: Path) -> int | None:

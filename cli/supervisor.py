@@ -1,4 +1,4 @@
-"""Supervises the parts of an embedded stack: starts them in order, restarts what dies, stops them in order.
+"""Supervises the parts of an embedded stack: starts them in order, restarts what dies or hangs, stops them in order.
 
 One event loop, one process per part. `keeper.py` looks after a single part; here is what concerns all of
 them.
@@ -10,6 +10,7 @@ from itertools import groupby
 
 from cli.keeper import Backoff, Keeper, first_of
 from cli.part import Part, PartFailedError
+from cli.pulse import Pulse
 from cli.run_folder import RunFolder
 
 
@@ -20,10 +21,17 @@ class StopRequestedError(Exception):
 class Supervisor:
     """Starts and keeps parts; `say` gets each event as one line for the operator."""
 
-    def __init__(self, folder: RunFolder, say: Callable[[str], None], backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        say: Callable[[str], None],
+        backoff: Backoff | None = None,
+        pulse: Pulse | None = None,
+    ) -> None:
         self._folder = folder
         self._say = say
         self._backoff = backoff or Backoff()
+        self._pulse = pulse or Pulse()
         self._keepers: list[Keeper] = []
         self._stop_requested = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -42,14 +50,14 @@ class Supervisor:
         Raises PartFailedError if one cannot start or is late, StopRequestedError if the operator gave up
         waiting.
         """
-        fresh = [Keeper(part, self._folder, self._say, self._backoff, self._hurry) for part in parts]
+        fresh = [self._keeper(part) for part in parts]
         self._keepers += fresh
         for keeper in fresh:
             keeper.start()
         everything = asyncio.create_task(all_ready(fresh))
         try:
             async with asyncio.timeout(within):
-                await first_of(everything, self._stop_requested)
+                await first_of(self._stop_requested, everything)
             if self._stop_requested.is_set():
                 raise StopRequestedError
             everything.result()
@@ -61,16 +69,19 @@ class Supervisor:
 
     async def run_to_end(self, part: Part) -> None:
         """Run a part that ends by itself. Raises PartFailedError and StopRequestedError as `start`."""
-        keeper = Keeper(part, self._folder, self._say, self._backoff, self._hurry)
+        keeper = self._keeper(part)
         self._keepers.append(keeper)
         once = asyncio.create_task(keeper.live_once())
-        await first_of(once, self._stop_requested)
+        await first_of(self._stop_requested, once)
         if self._stop_requested.is_set():
             await keeper.stop()
             await once
             raise StopRequestedError
         if code := once.result():
             raise PartFailedError(f"{part.name} {keeper.how(code)}")
+
+    def _keeper(self, part: Part) -> Keeper:
+        return Keeper(part, self._folder, self._say, self._backoff, self._hurry, self._pulse)
 
     async def wait_for_stop(self) -> None:
         """Keep everything running until `request_stop`."""

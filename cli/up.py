@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,7 @@ from cli.embedded_redis import find_redis_server, redis_part, redis_url, socket_
 from cli.invocation import invocation
 from cli.listener import CannotListenError, base_url, listen
 from cli.part import Part, PartFailedError
+from cli.pulse import Pulse
 from cli.run_folder import DataFolderBusyError, RunFolder
 from cli.stack import REDIS_STOP, Stack, parts_environment
 from cli.supervisor import StopRequestedError, Supervisor
@@ -43,15 +44,18 @@ def up(
     data_dir: Annotated[Path, typer.Option(help="Folder for all data.")] = Path("data"),
     gateways: Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")] = 1,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    silence: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Restart a part that gives no answer for so long; 0: never.")
+    ] = Pulse.silence,
 ) -> None:
     """Run the whole service in the foreground until Ctrl-C.
 
     Starts Redis (unless SLUICE_REDIS_URL names one), brings the database up to date, then runs gateways and
-    workers and restarts any that die. SLUICE_* settings of the environment reach every part.
+    workers and restarts any that die or hang. SLUICE_* settings of the environment reach every part.
     """
     try:
         with prepared(host, port, data_dir.absolute(), gateways, workers) as ready_to_start:
-            code = asyncio.run(run(ready_to_start))
+            code = asyncio.run(run(ready_to_start, Pulse(silence)))
     except (DataFolderBusyError, CannotListenError, PartFailedError) as error:
         say(str(error))
         raise typer.Exit(1) from error
@@ -84,17 +88,18 @@ def prepared(host: str, port: int, data: Path, gateways: int, workers: int) -> I
         )
         settings = load_settings(environ=env)
         server = find_redis_server() if embedded else None
-        with folder.locked(), listen(host, port) as listener:
+        with folder.locked(), listen(host, port) as listener, ExitStack() as opened:
+            probes = [opened.enter_context(listen("127.0.0.1", 0)) for _ in range(gateways)]
             redis = redis_part(server, data, redis_socket, env, REDIS_STOP) if server else None
             url = base_url(listener)
-            stack = Stack(data, folder.path, url, listener.fileno(), gateways, workers, env, settings)
+            stack = Stack(data, folder.path, url, listener.fileno(), probes, workers, env, settings)
             yield Prepared(stack, folder, listener, redis)
 
 
-async def run(prepared: Prepared) -> int:
+async def run(prepared: Prepared, pulse: Pulse) -> int:
     """Run the stack until it is asked to stop; the exit status."""
     stack, folder = prepared.stack, prepared.folder
-    supervisor = Supervisor(folder, say)
+    supervisor = Supervisor(folder, say, pulse=pulse)
     stop_on_signals(supervisor)
     folder.write("up.pid", str(os.getpid()))
     code = 0
@@ -134,7 +139,7 @@ def stop_on_signals(supervisor: Supervisor) -> None:
 
 def announce(stack: Stack, *, embedded_redis: bool) -> None:
     """Print where the service is and how to use and stop it."""
-    parts = f"{stack.gateways} gateway(s), {stack.workers} worker(s)" + ", redis" * embedded_redis
+    parts = f"{len(stack.probes)} gateway(s), {stack.workers} worker(s)" + ", redis" * embedded_redis
     typer.echo(
         f"\nSluice is ready at {stack.url}\n"
         f"  data   {stack.data}\n"

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 from redis.exceptions import RedisError
 
+from common.db.models import Job
+from common.ids import new_id
 from common.redis import Rest
 from common.settings import RedisSettings
 from common.states import JobKind
@@ -25,7 +27,12 @@ log = get_logger(__name__)
 _KINDS = {kind.value.encode(): kind for kind in JobKind}
 
 TASK = "run_job"
-"""The one ARQ function, by name: the kind of work stands in the job row."""
+"""The ARQ function of a ring for one job, by name: the kind of work stands in the job row."""
+GROUP_TASK = "run_jobs"
+"""The ARQ function of a ring for several jobs."""
+MOST_IN_GROUP = 32
+GROUP_BYTES = 1024**2
+"""Jobs of up to so many bytes may share a ring: what is around them costs more than the work."""
 
 
 def queue_name(settings: RedisSettings, kind: JobKind) -> str:
@@ -33,22 +40,47 @@ def queue_name(settings: RedisSettings, kind: JobKind) -> str:
     return f"{settings.redis_queue_prefix}:queue:{kind}"
 
 
-def bell_id(job_id: str, epoch: int) -> str:
-    """ARQ refuses an id that is waiting or running; each ring has an epoch, so a new ring is always a new id."""
-    return f"{job_id}:{epoch}"
-
-
 @dataclass(frozen=True, slots=True)
 class Ring:
     """One ring: which job, the how-manieth ring it is, and in how many seconds the job is due.
 
-    A negative `delay` puts a job that has waited already before those that came later.
+    A negative `delay` puts a job that has waited already before those that came later. `group` names the first ring
+    (epoch 0) where it was one for several jobs of a kind: the `bell` of their rows.
     """
 
     job_id: str
     kind: JobKind
     epoch: int
     delay: float = 0.0
+    group: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What ARQ calls it. ARQ refuses an id that is waiting or running; a new ring is always a new id."""
+        return f"group:{self.group}" if self.grouped else f"{self.job_id}:{self.epoch}"
+
+    @property
+    def grouped(self) -> bool:
+        """Whether other jobs share it; a second ring is the job's own."""
+        return self.group is not None and self.epoch == 0
+
+    @property
+    def before(self) -> Ring:
+        """The ring before this one; `epoch` is above 0."""
+        return replace(self, epoch=self.epoch - 1)
+
+
+def share_bell(jobs: Sequence[Job]) -> None:
+    """Give the small ones of some new jobs of one kind one ring together."""
+    small = [job for job in jobs if job.size <= GROUP_BYTES]
+    bell = new_id() if len(small) > 1 else None
+    for job in jobs:
+        job.bell = bell if job.size <= GROUP_BYTES else None
+
+
+def ring_of(job: Job, delay: float = 0.0) -> Ring:
+    """The present ring of a job."""
+    return Ring(job.id, JobKind(job.kind), job.epoch, delay, job.bell)
 
 
 class Bell:
@@ -60,22 +92,32 @@ class Bell:
         self._metrics = metrics
         self._rest = Rest(settings.redis_timeout)
 
-    async def ring(self, ring: Ring) -> bool:
-        """Whether Redis took it within `redis_timeout` seconds. For as long after a Redis that hung it is not asked."""
+    async def ring(self, *rings: Ring) -> bool:
+        """Whether Redis took all within `redis_timeout` seconds. Rings of one name are one.
+
+        For as long after a Redis that hung it is not asked.
+        """
+        by_name: dict[str, list[Ring]] = {}
+        for ring in rings:
+            by_name.setdefault(ring.name, []).append(ring)
+        return all([await self._ring(group) for group in by_name.values()])
+
+    async def _ring(self, group: Sequence[Ring]) -> bool:
         if self._rest.now:
-            return self._failed(ring, "Rest")
+            return self._failed(group, "Rest")
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._settings.redis_timeout):
-                await self._enqueue(ring)
+                await self._enqueue(group)
         except (RedisError, OSError, TimeoutError) as error:
             self._rest.failed(began)
-            return self._failed(ring, type(error).__name__)
+            return self._failed(group, type(error).__name__)
         return True
 
-    def _failed(self, ring: Ring, error: str) -> bool:
-        self._metrics.bell_failed.labels(kind=ring.kind).inc()
-        log.warning("bell.failed", job_id=ring.job_id, kind=ring.kind, error=error)
+    def _failed(self, group: Sequence[Ring], error: str) -> bool:
+        for ring in group:
+            self._metrics.bell_failed.labels(kind=ring.kind).inc()
+            log.warning("bell.failed", job_id=ring.job_id, kind=ring.kind, error=error)
         return False
 
     async def hanging(self, rings: Sequence[Ring]) -> set[str] | None:
@@ -86,34 +128,32 @@ class Bell:
         try:
             async with asyncio.timeout(self._settings.redis_timeout), self._redis.pipeline(transaction=False) as asked:
                 for ring in rings:
-                    name = bell_id(ring.job_id, ring.epoch)
-                    asked.zscore(queue_name(self._settings, ring.kind), name)
-                    asked.exists(job_key_prefix + name)
-                    asked.exists(in_progress_key_prefix + name)
+                    asked.zscore(queue_name(self._settings, ring.kind), ring.name)
+                    asked.exists(job_key_prefix + ring.name)
+                    asked.exists(in_progress_key_prefix + ring.name)
                 answers = await asked.execute()
         except (RedisError, OSError, TimeoutError):
             return None
         triples = zip(rings, answers[0::3], answers[1::3], answers[2::3], strict=True)
         return {ring.job_id for ring, score, there, taken in triples if score is not None and there and not taken}
 
-    async def _enqueue(self, ring: Ring) -> None:
-        name = queue_name(self._settings, ring.kind)
-        if ring.epoch > 0:
+    async def _enqueue(self, group: Sequence[Ring]) -> None:
+        first = group[0]
+        queue = queue_name(self._settings, first.kind)
+        if first.epoch > 0:
             # After kill -9 ARQ keeps the dead run's entry for as long as its longest timeout; it would hold a place
-            # among the first `queue_read_limit` ids.
-            stale = bell_id(ring.job_id, ring.epoch - 1)
-            await self._redis.zrem(name, stale)
-            await self._redis.delete(job_key_prefix + stale)
+            # among the first `queue_read_limit` ids. Others of a group have been heard with it, or are rung again.
+            await self._redis.zrem(queue, first.before.name)
+            await self._redis.delete(job_key_prefix + first.before.name)
         await self._redis.enqueue_job(
-            TASK,
-            ring.job_id,
-            ring.epoch,
-            _job_id=bell_id(ring.job_id, ring.epoch),
-            _queue_name=name,
-            _defer_by=ring.delay or None,
+            GROUP_TASK if first.grouped else TASK,
+            *([[ring.job_id for ring in group]] if first.grouped else [first.job_id, first.epoch]),
+            _job_id=first.name,
+            _queue_name=queue,
+            _defer_by=first.delay or None,
         )
-        if ring.delay <= 0:
-            await self._redis.publish(self._channel, ring.kind)
+        if first.delay <= 0:
+            await self._redis.publish(self._channel, first.kind)
 
     async def listen(self, heard: Callable[[JobKind], None]) -> None:
         """Call `heard(kind)` at every ring that is due, for ever: a poll loop need not wait for its next look.

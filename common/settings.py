@@ -182,13 +182,19 @@ class HttpSettings(Group):
     intake_memory: Size = Field(
         32 * MIB,
         ge=MIB,
-        description="Bytes that all bodies of one process may hold; above half of it writes shrink.",
+        description="Bytes that all bodies of one process hold, about; above half of it reads and writes shrink.",
     )
     max_wait: Seconds = Field(60, ge=0, le=600, description="Longest `wait` of a job poll.")
     max_waiting_polls: int = Field(
         4096, ge=0, description="Polls that one process holds at once; above it they are answered at once."
     )
-    drain_seconds: Seconds = Field(25, ge=0, description="After SIGTERM, requests in flight may take this long.")
+    shutdown_delay: Seconds = Field(
+        0,
+        ge=0,
+        le=300,
+        description="After SIGTERM, a gateway is not ready any more but serves everybody for this long, then drains.",
+    )
+    drain_seconds: Seconds = Field(25, ge=0, description="After that, requests in flight may take this long.")
     max_requests: int = Field(
         4096, ge=1, description="Requests in flight of one process, held polls apart; above it 503."
     )

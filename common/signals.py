@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from common.gather import Gather
 from common.redis import Rest
 from common.settings import RedisSettings
 from common.telemetry import get_logger
@@ -19,6 +20,7 @@ from common.telemetry import get_logger
 log = get_logger(__name__)
 
 PROGRESS_TTL = 120  # seconds; far longer than the time between two reports
+TOLD_AT_ONCE = 100  # ended jobs in one round trip
 LISTEN_SECONDS = 30.0  # one wait for a message; without a number of its own the socket's short timeout would end it
 
 
@@ -30,10 +32,18 @@ class Signals:
         self._timeout = settings.redis_timeout
         self._prefix = settings.redis_queue_prefix
         self._rest = Rest(settings.redis_timeout)
+        self._told: Gather[str, None] = Gather(self._tell, TOLD_AT_ONCE)
 
     async def ended(self, job_id: str) -> None:
         """Tell everybody who waits that the job has ended."""
-        await self._quietly(lambda: self._redis.publish(self._channel, job_id))
+        await self._told.ask(job_id)
+
+    async def _tell(self, job_ids: Sequence[str]) -> list[None]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipeline.publish(self._channel, job_id)
+        await self._quietly(pipeline.execute)
+        return [None] * len(job_ids)
 
     async def report(self, job_id: str, done: int) -> None:
         """Set the progress of a running job, in bytes."""

@@ -43,7 +43,7 @@ class Metrics:
         self.refused = Counter("refused", "Refusals by problem code.", ("code",), **new)
         self.received_bytes = Counter("received_bytes", "Bytes of chunks and files taken in.", **new)
         self.sent_bytes = Counter("sent_bytes", "Bytes of files sent out.", **new)
-        self.intake_bytes = Gauge("intake_bytes", "Bytes of request bodies held in memory.", **new)
+        self.intake_bytes = Gauge("intake_bytes", "Bytes of request bodies in memory, unread ones as well.", **new)
         self.bell_failed = Counter("bell_failed", "Rings that Redis did not take.", ("kind",), **new)
         # worker
         self.jobs = Counter("jobs", "Ended attempts of jobs by kind and outcome.", ("kind", "outcome"), **new)

@@ -15,6 +15,7 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on, 0: any (default: %(default)s)")
     parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)  # a socket that listens already, from `sluice up`
+    parser.add_argument("--probe-fd", type=int, help=argparse.SUPPRESS)  # one more, of this process alone
     parser.add_argument("--env-file", type=Path, help="settings that the environment does not name")
     given = parser.parse_args()
     try:
@@ -22,7 +23,9 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.writelines(f"settings: {problem}\n" for problem in error.extras["problems"])
         return 1
-    return run(settings, host=given.host, port=given.port, fd=given.fd)
+    return run(
+        settings, host=given.host, port=given.port, fds=[fd for fd in (given.fd, given.probe_fd) if fd is not None]
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from common.telemetry import Metrics
 from gateway import problems
 from gateway.api import content, files, health, ingest, jobs, parts, uploads
 from gateway.guards import Guards
+from gateway.intake import IntakeMemory
 from gateway.services import Services, open_services
 
 DESCRIPTION = """
@@ -30,11 +31,11 @@ class State(TypedDict):
 
 def create_app(settings: Settings) -> FastAPI:
     """The gateway as an ASGI app. Nothing is opened before its lifespan begins."""
-    metrics = Metrics()
+    metrics, memory = Metrics(), IntakeMemory(settings.http)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        async with open_services(settings, metrics) as services:
+        async with open_services(settings, metrics, memory) as services:
             app.state.services = services  # for the server, which tells it to drain
             yield {"services": services}
 
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.memory = memory  # for the server, whose connections read as much as it allows
     for surface in (uploads, parts, jobs, ingest, files, content, health):
         app.include_router(surface.router)
     problems.install(app, metrics)

@@ -12,10 +12,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from common.errors import HeadersTooLarge, HeaderTimeout, MalformedRequest, SluiceError
 from common.ids import new_id
+from gateway.intake import READ_LEAST, IntakeMemory
 from gateway.problems import MEDIA_TYPE, problem_document
+from gateway.reading import CountedFlow
 
 MAX_HEAD = 64 * 1024  # bytes of a request head, and of trailers; nginx takes 32 KiB, most clients send below 2
 MAX_FIELDS = 128  # header fields
+MOST_UNREAD = 64 * 1024  # bytes of a body above which nothing more is read until it is asked for
 MAX_PIPELINED = 8  # requests waiting behind the one that is answered; nearly no client sends a second
 WRITE_SECONDS = 60.0  # a client that takes nothing of an answer for so long is cut
 
@@ -32,12 +35,16 @@ class SluiceProtocol(HttpToolsProtocol):
     """httptools refuses a request with both Content-Length and Transfer-Encoding, which h11 does not.
 
     Beyond uvicorn: bounds on the head and on pipelining, deadlines, no fields from trailers, and a request that offers
-    an upgrade is served as if it did not (RFC 9110 section 7.8), with its body.
+    an upgrade is served as if it did not (RFC 9110 section 7.8), with its body. Implements `gateway.reading.Taker`.
     """
 
     header_timeout = 30.0
     """Seconds from the connection, or from the first byte of a later request, to a complete request head."""
 
+    memory: IntakeMemory
+    """The account of what is unread, of all connections together."""
+
+    _counted = 0  # bytes of ours in it
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _in_head = True
@@ -50,20 +57,26 @@ class SluiceProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = CountedFlow(transport, self._count_unread)
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         self._stop_write_timer()
+        self.memory.unread -= self._counted
+        self._counted = 0
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
+    def room(self) -> int:
+        return max(READ_LEAST, self.memory.read_size() - self._counted)
+
+    def data_received(self, data: bytes | memoryview) -> None:
         self._unset_keepalive_if_required()
         self._told = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._go_on_without_upgrade(data[upgrade.args[0] :])
+            self._go_on_without_upgrade(bytes(data[upgrade.args[0] :]))
             return
         except httptools.HttpParserError:
             self._answer(self._refusal or MalformedRequest("The request is not well-formed HTTP/1.1."))
@@ -107,8 +120,21 @@ class SluiceProtocol(HttpToolsProtocol):
             self._refuse(MalformedRequest("Too many requests were sent before the first was answered."))
 
     def on_body(self, body: bytes) -> None:
+        """In place of uvicorn's, which copies every piece into a growing buffer and out of it again."""
         self._told = True
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        unread = cast("bytes | bytearray", cycle.body)
+        if unread:
+            cycle.body = unread if isinstance(unread, bytearray) else bytearray(unread)
+            cycle.body += body
+        else:
+            cycle.body = body  # type: ignore[assignment]  # it is taken by `bytes(body)`, which copies no bytes
+        self._count_unread()
+        if self._counted > min(MOST_UNREAD, self.memory.read_size() // 2):
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         self._told = True
@@ -143,6 +169,11 @@ class SluiceProtocol(HttpToolsProtocol):
     def _refuse(self, reason: SluiceError) -> None:
         self._refusal = reason
         raise RefusedError(reason)
+
+    def _count_unread(self) -> None:
+        now = len(self.cycle.body) if self._answering() else 0
+        self.memory.unread += now - self._counted
+        self._counted = now
 
     def _stop_write_timer(self) -> None:
         if self._write_timer is not None:
@@ -196,6 +227,6 @@ def _too_large() -> HeadersTooLarge:
     return HeadersTooLarge(f"A request head may have {MAX_HEAD} bytes in {MAX_FIELDS} fields, and so may its trailers.")
 
 
-def protocol_with(header_timeout: float) -> type[SluiceProtocol]:
-    """The protocol class with this deadline, in seconds: uvicorn makes the instances, so a class carries it."""
-    return type("SluiceProtocol", (SluiceProtocol,), {"header_timeout": header_timeout})
+def protocol_with(header_timeout: float, memory: IntakeMemory) -> type[SluiceProtocol]:
+    """The protocol class with this deadline, in seconds, and this account: uvicorn makes the instances."""
+    return type("SluiceProtocol", (SluiceProtocol,), {"header_timeout": header_timeout, "memory": memory})

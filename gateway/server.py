@@ -1,4 +1,8 @@
-"""Runs the gateway: one socket, one process, uvicorn with httptools and uvloop; drains on SIGTERM."""
+"""Runs the gateway: uvicorn with httptools and uvloop, one process; leaves in three steps on SIGTERM.
+
+Not ready, but serving everybody who still comes (`shutdown_delay`); no new connection, but what is in flight goes on
+(`drain_seconds`); closed.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,38 +24,42 @@ from common.settings import HttpSettings, Settings
 from common.telemetry import configure_logging, get_logger
 from gateway.app import create_app
 from gateway.protocol import protocol_with
+from gateway.reading import reader_of
 from gateway.services import Services
 
 log = get_logger(__name__)
 
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 s after which most proxies drop an idle connection on their side
 BACKLOG = 2048
+TICK_SECONDS = 0.1  # as uvicorn's
 
 
-def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fd: int | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code. With `fd` an inherited listening socket is used."""
+def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fds: Sequence[int] = ()) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code. With `fds` inherited listening sockets are used."""
     configure_logging(settings.logs)
     try:
-        listener = socket.socket(fileno=fd) if fd is not None else _listen(host, port)
+        listeners = [socket.socket(fileno=fd) for fd in fds] or [_listen(host, port)]
     except OSError as error:
         print(_why_not(error, host, port), file=sys.stderr)  # noqa: T201 - one line for the person at the terminal
         return 1
     server = DrainingServer(create_app(settings), settings.http)
-    with listener:
-        address = listener.getsockname()
+    with ExitStack() as opened:
+        for listener in listeners:
+            opened.enter_context(listener)
+        address = listeners[0].getsockname()
         log.info("gateway.listening", address=f"{address[0]}:{address[1]}" if isinstance(address, tuple) else address)
-        server.run(sockets=[listener])
+        server.run(sockets=listeners)
     log.info("gateway.stopped", pid=os.getpid())
     return 0 if server.started else 1
 
 
 class DrainingServer(uvicorn.Server):
-    """Turns readiness off and answers waiting polls before uvicorn closes connections; exits 0 on SIGTERM."""
+    """Turns readiness off first, and answers waiting polls before uvicorn closes connections; exits 0 on SIGTERM."""
 
     def __init__(self, app: FastAPI, settings: HttpSettings) -> None:
         config = uvicorn.Config(
             app,
-            http=protocol_with(settings.header_timeout),
+            http=cast("Any", reader_of(protocol_with(settings.header_timeout, app.state.memory))),
             ws="none",
             loop="uvloop",
             lifespan="on",
@@ -63,11 +73,21 @@ class DrainingServer(uvicorn.Server):
         )
         super().__init__(config)
         self._app = app
+        self._shutdown_delay = settings.shutdown_delay
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         services: Services = self._app.state.services
+        services.leave()
+        await self._serve_the_late()
         services.drain()
         await super().shutdown(sockets)
+
+    async def _serve_the_late(self) -> None:
+        """Wait until balancers have seen that we leave; a second SIGINT ends the waiting."""
+        until = time.monotonic() + self._shutdown_delay
+        while time.monotonic() < until and not self.force_exit:
+            await self.on_tick(0)  # keeps the Date field right
+            await asyncio.sleep(min(TICK_SECONDS, max(0.0, until - time.monotonic())))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from common.attach import attach
 from common.db.database import Database
+from common.db.lookups import Lookups
 from common.errors import SluiceError
 from common.queue import Bell
 from common.redis import open_redis
@@ -52,14 +53,17 @@ class Services:
     files: FileService
     draining: bool = False
 
-    def drain(self) -> None:
-        """Not ready any more; waiting polls are answered at once."""
+    def leave(self) -> None:
+        """Not ready any more; everything is served all the same."""
         self.draining = True
+
+    def drain(self) -> None:
+        """Waiting polls are answered at once, and none waits any more."""
         self.waiters.release()
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, metrics: Metrics, memory: IntakeMemory) -> AsyncIterator[Services]:
     """Open all dependencies; close them in reverse order, the database last. None has to be reachable yet."""
     async with AsyncExitStack() as stack:
         database = Database(settings.database, "sluice-gateway")
@@ -75,12 +79,12 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         waiters = Waiters(database, signals, settings.http.max_waiting_polls)
         waiters.start()
         stack.push_async_callback(waiters.stop)
-        memory = IntakeMemory(settings.http)
-        metrics.intake_bytes.set_function(lambda: memory.held)
+        metrics.intake_bytes.set_function(lambda: memory.held + memory.unread)
         facts = FactsCache()
+        lookups = Lookups(database)
         limits = fitted(settings.limits, storage.chunk_limits)
-        uploads = UploadService(limits, database, storage, facts)
-        finalizing = FinalizeService(uploads, database, bell, facts)
+        uploads = UploadService(limits, database, lookups, storage, facts)
+        finalizing = FinalizeService(uploads, database, lookups, bell, facts)
         yield Services(
             settings=settings,
             limits=limits,
@@ -91,9 +95,9 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             uploads=uploads,
             chunks=ChunkService(uploads, storage, facts, memory, metrics),
             finalizing=finalizing,
-            ingest=IngestService(limits, uploads, finalizing, database, storage, memory, metrics),
+            ingest=IngestService(limits, uploads, finalizing, storage, memory, metrics),
             direct=DirectService(uploads, storage, settings.storage.s3_link_seconds),
-            jobs=JobService(database, bell, signals, waiters, settings.http.max_wait),
+            jobs=JobService(database, lookups, bell, signals, waiters, settings.http.max_wait),
             files=FileService(limits, database, storage, metrics),
         )
 

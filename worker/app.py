@@ -15,10 +15,11 @@ from arq.connections import ArqRedis
 
 from common.attach import attach
 from common.db.database import Database
+from common.db.lookups import Lookups
 from common.db.migrate import wait_until_current
 from common.errors import SettingsError, SluiceError
 from common.names import address_of
-from common.queue import Bell
+from common.queue import GROUP_TASK, TASK, Bell
 from common.redis import open_redis
 from common.settings import Settings
 from common.signals import Signals
@@ -31,13 +32,15 @@ from worker.finalize import Finalize
 from worker.health import Health, health_app, health_server, open_port
 from worker.lease import Leases
 from worker.metadata import Metadata
-from worker.polling import REDIS_FAULTS, REDIS_PATIENCE, PollLoop
+from worker.polling import REDIS_FAULTS, PollLoop, Task
+from worker.publish import Publisher
 from worker.runner import Handler, Runner
 from worker.scrub import Scrub
 from worker.sweep import Sweep
 
 log = get_logger(__name__)
 
+REDIS_PATIENCE = 15.0  # seconds to wait at start for Redis: a wrong address shall be seen
 DATABASE_PATIENCE = 60.0  # seconds to wait at start for a database at the newest schema
 REDIS_PAUSE = 2.0  # seconds between two looks at a Redis that is not there yet
 GIVE_BACK_SECONDS = 3.0  # what cancelled jobs may take to go back to the queue
@@ -133,6 +136,7 @@ class WorkerProcess:
         context = WorkerContext(
             settings=self._settings,
             database=database,
+            lookups=Lookups(database),
             storage=storage,
             bell=Bell(redis, self._settings.redis, self._metrics),
             signals=Signals(redis, self._settings.redis),
@@ -188,9 +192,7 @@ class WorkerProcess:
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait({stopped, *parts.tasks, *parts.polling}, return_when=asyncio.FIRST_COMPLETED)
         broken = _first_error([*parts.polling, *parts.tasks])
-        if isinstance(broken, REDIS_FAULTS):
-            log.error("worker.lost_its_queue", error=type(broken).__name__)
-        elif broken is not None:
+        if broken is not None:
             log.error("worker.broken", exc_info=broken)
         await self._wind_down(parts)
         stopped.cancel()
@@ -229,11 +231,12 @@ def assemble(context: WorkerContext, kinds: Sequence[JobKind], redis: ArqRedis, 
         seconds=settings.batch_seconds,
     )
     handlers: dict[JobKind, Handler] = {
-        JobKind.FINALIZE: Finalize(context, leases),
+        JobKind.FINALIZE: Finalize(context, leases, Publisher(context.database, context.bell)),
         JobKind.METADATA: Metadata(context, batch),
     }
     runner = Runner(context, leases, handlers)
-    loops = [PollLoop(context.settings, kind, redis, runner.run_job, burst=burst) for kind in kinds]
+    tasks: dict[str, Task] = {TASK: runner.run_job, GROUP_TASK: runner.run_jobs}
+    loops = [PollLoop(context.settings, kind, redis, tasks, burst=burst) for kind in kinds]
     return Parts(leases, batch, runner, Sweep(context), Scrub(context), loops)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.db.database import Database
+from common.db.lookups import Lookups
 from common.queue import Bell
 from common.settings import Settings
 from common.signals import Signals
@@ -18,6 +19,7 @@ class WorkerContext:
 
     settings: Settings
     database: Database
+    lookups: Lookups
     storage: Storage
     bell: Bell
     signals: Signals

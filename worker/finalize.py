@@ -3,54 +3,54 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy.exc import IntegrityError
 
-from common.db.clock import db_now
+from common.db.clock import NOW
 from common.db.models import File, Job, Upload
 from common.db.repository import Repository
 from common.digests import parse_hex, to_hex
-from common.errors import AttemptsExhausted, ChunksDamaged, LeaseLost, SluiceError, UploadGone
+from common.errors import AttemptsExhausted, ChunksDamaged, DatabaseUnavailable, LeaseLost, SluiceError, UploadGone
+from common.gather import Gather
 from common.ids import new_id
-from common.queue import Ring
 from common.states import FileState, JobKind, JobState, UploadState
 from common.storage.base import ObjectKey, SealedObject, SealPlan, SealWatch, UploadKey
 from common.telemetry import get_logger
 from worker.context import WorkerContext
 from worker.lease import Hold, Leases
 from worker.progress import reported
+from worker.publish import Publication, Publisher
 
 log = get_logger(__name__)
 
 UNKNOWN_TYPE = "application/octet-stream"
+TIDIED_AT_ONCE = 100  # rows of one transaction
 
 
 class Finalize:
     """The handler of `finalize` jobs."""
 
-    def __init__(self, context: WorkerContext, leases: Leases) -> None:
+    def __init__(self, context: WorkerContext, leases: Leases, publisher: Publisher) -> None:
         self._context = context
         self._leases = leases
+        self._publisher = publisher
+        self._tidied = Gather(self._mark_cleaned, TIDIED_AT_ONCE, shared=(DatabaseUnavailable,))
 
     async def run(self, job: Job, hold: Hold) -> None:
         upload = await self._load(job)
         sealed = await self._seal(job, upload, hold)
-        metadata_id = new_id()
-
-        async def publish(repository: Repository) -> None:
-            # Rows are made anew for each try: after a commit that failed, the ones before pass for stored.
-            await _publish(repository, hold, _file(upload, sealed), _metadata_job(job, sealed, metadata_id))
-
+        publication = Publication(hold, _file(upload, sealed), _metadata_job(job, sealed))
         try:
-            await self._leases.settle(hold, publish)
+            await self._leases.insist(hold, partial(self._publisher.publish, publication))
         except IntegrityError:
             # The file row is there already. The fence lets nobody publish twice, so this is the row of a former life.
             await self._leases.settle(hold, lambda repository: _adopt(repository, hold, job))
             return
         self._context.metrics.sealed_bytes.inc(sealed.size)
         log.info("file.published", file_id=sealed.key.file_id, size=sealed.size, verified=sealed.verified)
-        await self._context.bell.ring(Ring(metadata_id, JobKind.METADATA, epoch=0))
 
     async def on_failure(self, repository: Repository, job: Job, code: str) -> None:
         """Damage reopens the upload; a dead letter keeps it as it is, so that it can be driven again."""
@@ -63,14 +63,17 @@ class Finalize:
         """The receipts are not needed any more."""
         try:
             await self._context.storage.abort(UploadKey(job.tenant, job.upload_id))
-            async with self._context.database.transaction() as repository:
-                await repository.uploads.mark_cleaned(job.upload_id)
+            await self._tidied.ask(job.upload_id)
         except (SluiceError, OSError) as error:
             log.info("upload.not_cleaned", error=type(error).__name__)  # the sweep comes by
 
+    async def _mark_cleaned(self, upload_ids: Sequence[str]) -> list[None]:
+        async with self._context.database.transaction() as repository:
+            await repository.uploads.mark_cleaned(*upload_ids)
+        return [None] * len(upload_ids)
+
     async def _load(self, job: Job) -> Upload:
-        async with self._context.database.reading() as repository:
-            upload = await repository.uploads.get(job.tenant, job.upload_id)
+        upload = await self._context.lookups.upload(job.tenant, job.upload_id)
         if upload is None or upload.state != UploadState.FINALIZING or upload.job_id != job.id:
             raise UploadGone("The upload is not waiting for this job any more; create a new upload.")
         return upload
@@ -93,19 +96,6 @@ class Finalize:
                 raise UploadGone("The bytes of the upload are gone; create a new upload.") from error
             finally:
                 watch.stop.set()
-
-
-async def _publish(repository: Repository, hold: Hold, file: File, metadata: Job) -> None:
-    """The job first: its fence decides whether anything else of this transaction may happen."""
-    if not await repository.jobs.succeed(hold.lease, file_id=file.id):
-        raise LeaseLost("The lease was lost before the file was published.")
-    await repository.files.insert(file)
-    moved = await repository.uploads.move(
-        file.tenant, file.upload_id, UploadState.FINALIZING, UploadState.COMPLETE, file_id=file.id
-    )
-    if not moved:
-        raise UploadGone("The upload was given up while it was being verified; create a new upload.")
-    await repository.jobs.insert(metadata)
 
 
 async def _adopt(repository: Repository, hold: Hold, job: Job) -> None:
@@ -136,9 +126,9 @@ def _file(upload: Upload, sealed: SealedObject) -> File:
     )
 
 
-def _metadata_job(job: Job, sealed: SealedObject, metadata_id: str) -> Job:
+def _metadata_job(job: Job, sealed: SealedObject) -> Job:
     return Job(
-        id=metadata_id,
+        id=new_id(),
         tenant=job.tenant,
         kind=JobKind.METADATA,
         state=JobState.QUEUED,
@@ -146,8 +136,11 @@ def _metadata_job(job: Job, sealed: SealedObject, metadata_id: str) -> Job:
         file_id=sealed.key.file_id,
         round=job.round,
         size=sealed.size,
+        attempts=0,
+        epoch=0,
+        fence=0,
         request_id=job.request_id,
         created_at=datetime.now(UTC),
-        next_attempt_at=db_now(),  # due by the clock that judges it
-        rung_at=db_now(),
+        next_attempt_at=NOW,  # due by the clock that judges it
+        rung_at=NOW,
     )

@@ -24,9 +24,11 @@ from starlette.routing import Route
 
 from common.errors import SettingsError, SluiceError
 from common.settings import WorkerSettings
-from common.telemetry import Metrics
+from common.telemetry import Metrics, get_logger
 
-POLL_SILENCE = 30.0  # seconds; a Redis that restarts is waited for about 12 s before a poll loop gives up
+log = get_logger(__name__)
+
+POLL_SILENCE = 30.0  # seconds; a loop that waits for Redis ticks all the same
 PROBE_SECONDS = 2.0  # what a probe may take altogether
 
 Check = Callable[[], Awaitable[object]]
@@ -73,6 +75,9 @@ class Health:
                     await check()
             except (SluiceError, RedisError, OSError, TimeoutError):
                 found.append(f"{name} does not answer")
+            except Exception:
+                log.exception("health.check_failed", check=name)
+                found.append(f"{name} cannot be asked")
         return found
 
 

@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -61,16 +61,14 @@ class Leases:
         self._clock = clock
         self._held: dict[str, Hold] = {}
 
-    async def claim(self, job_id: str) -> Hold | None:
-        """Take the job; None when it is not to be had. Raises DatabaseUnavailable."""
+    async def claim(self, job_ids: Sequence[str]) -> list[Hold]:
+        """Take those of the jobs that are to be had. Raises DatabaseUnavailable."""
         began = self._clock()  # before the statement: the database starts counting later than we do
         async with self._database.transaction() as repository:
-            job = await repository.jobs.claim(job_id, self.owner, self._settings.lease_seconds)
-        if job is None:
-            return None
-        hold = Hold(job, Lease(job.id, self.owner, job.fence), began)
-        self._held[job.id] = hold
-        return hold
+            jobs = await repository.jobs.claim(job_ids, self.owner, self._settings.lease_seconds)
+        holds = [Hold(job, Lease(job.id, self.owner, job.fence), began) for job in jobs]
+        self._held |= {hold.lease.job_id: hold for hold in holds}
+        return holds
 
     def release(self, hold: Hold) -> None:
         """Stop renewing: the job has ended, was given back, or is somebody else's."""
@@ -86,11 +84,19 @@ class Leases:
 
         Raises LeaseLost when the lease ran out before the database took it, and whatever `write` raises.
         """
+
+        async def transact() -> T:
+            async with self._database.transaction() as repository:
+                return await write(repository)
+
+        return await self.insist(hold, transact)
+
+    async def insist(self, hold: Hold, settling: Callable[[], Awaitable[T]]) -> T:
+        """The same for a transaction that several jobs share."""
         hold.settling = True
         while True:
             try:
-                async with self._database.transaction() as repository:
-                    return await write(repository)
+                return await settling()
             except DatabaseUnavailable as error:
                 if not self.alive(hold):
                     raise LeaseLost("The lease ran out while the database was away.") from error
@@ -124,7 +130,9 @@ class Leases:
                 return await repository.jobs.renew(self.owner, held, self._settings.lease_seconds)
         except DatabaseUnavailable:
             log.warning("lease.not_renewed", jobs=len(held))
-            return None
+        except Exception:  # whatever it is: a heartbeat that ends would take every job of this process with it
+            log.exception("lease.not_renewed", jobs=len(held))
+        return None
 
     def _lose(self, hold: Hold) -> None:
         if hold.settling or self._held.get(hold.lease.job_id) is not hold:

@@ -28,8 +28,7 @@ class Metadata:
 
     async def run(self, job: Job, hold: Hold) -> None:
         file_id = job.file_id or ""
-        async with self._context.database.reading() as repository:
-            file = await repository.files.get(job.tenant, file_id)
+        file = await self._context.lookups.file(job.tenant, file_id)
         try:
             attributes = None if file is None else await self._examine(job, file)
         except FileNotFoundError:

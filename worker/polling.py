@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from arq.connections import ArqRedis
@@ -13,7 +13,7 @@ from arq.constants import in_progress_key_prefix
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from common.queue import TASK, queue_name
+from common.queue import queue_name
 from common.redis import from_json, to_json
 from common.settings import Settings
 from common.states import JobKind
@@ -25,8 +25,9 @@ LOOK_AT_ONCE = 100  # ids whose state is asked for in one round trip
 READ_LIMIT = 1000  # ids that one look at the queue reads; running ones count, so it bounds the whole fleet
 ARQ_TIMEOUT = 24 * 3600  # seconds; a timeout of ARQ is final, so ours (`runner.time_limit`) has to come first
 ARQ_TRIES = 1_000_000  # attempts are counted in the job row
-REDIS_PATIENCE = 15.0  # seconds; a Redis that restarts is back before
-REDIS_PAUSE = 0.5
+REDIS_PAUSE = 0.5  # seconds from a look that failed to the next
+LOOK_SECONDS = 600.0  # a look at a Redis that hangs ends before, by the timeouts of each try on each connection
+TICK_SECONDS = 1.0
 REDIS_FAULTS = (RedisError, OSError)
 NEVER = 365 * 24 * 3600  # seconds
 
@@ -36,9 +37,12 @@ Task = Callable[..., Coroutine[Any, Any, None]]
 class PollLoop(Worker):
     """ARQ's worker for one queue. It looks again as soon as a slot is free while more is waiting."""
 
-    def __init__(self, settings: Settings, kind: JobKind, redis: ArqRedis, task: Task, *, burst: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, kind: JobKind, redis: ArqRedis, tasks: Mapping[str, Task], *, burst: bool = False
+    ) -> None:
+        """`tasks` by the names under which a ring asks for them."""
         super().__init__(
-            functions=[func(task, name=TASK, timeout=ARQ_TIMEOUT, max_tries=ARQ_TRIES)],
+            functions=[func(task, name=name, timeout=ARQ_TIMEOUT, max_tries=ARQ_TRIES) for name, task in tasks.items()],
             queue_name=queue_name(settings.redis, kind),
             redis_pool=redis,
             handle_signals=False,
@@ -53,7 +57,8 @@ class PollLoop(Worker):
             burst=burst,
         )
         self.kind = kind
-        self.ticked_at = self._answered_at = time.monotonic()
+        self.ticked_at = time.monotonic()
+        self._away = False
         self._pause = settings.worker.poll_delay
         self._crowded = False
         self._wake = asyncio.Event()
@@ -89,21 +94,40 @@ class PollLoop(Worker):
             raise
 
     async def _poll_iteration(self) -> None:
-        """One look, then a pause. Raises what Redis raised only after REDIS_PATIENCE of failed looks."""
+        """One look, then a pause. A Redis that is away is asked for ever: what runs goes on, and so does this loop."""
         self._wake.clear()
         self._crowded = True  # until the look has reached the end of the queue: a slot freed meanwhile needs another
         try:
-            await super()._poll_iteration()
-            self._answered_at = time.monotonic()
+            await self._ticking(super()._poll_iteration())
+            self._note_away(None)
         except REDIS_FAULTS as error:
-            if time.monotonic() - self._answered_at > REDIS_PATIENCE:
-                raise
-            log.warning("queue.no_answer", kind=self.kind, error=type(error).__name__)
-            self.ticked_at = time.monotonic()
+            self._note_away(error)
             await asyncio.sleep(REDIS_PAUSE)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._pause):
                 await self._wake.wait()
+
+    async def _ticking(self, look: Coroutine[Any, Any, None]) -> None:
+        """Wait for a look; a Redis that hangs does not make this loop one that hangs."""
+        ticker = asyncio.create_task(self._tick())
+        try:
+            await look
+        finally:
+            ticker.cancel()
+
+    async def _tick(self) -> None:
+        deadline = time.monotonic() + LOOK_SECONDS
+        while time.monotonic() < deadline:
+            await self.heart_beat()
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _note_away(self, error: BaseException | None) -> None:
+        """Log once that Redis is away, and once that it is back."""
+        if error is not None and not self._away:
+            log.warning("queue.no_answer", kind=self.kind, error=type(error).__name__)
+        elif error is None and self._away:
+            log.info("queue.answers_again", kind=self.kind)
+        self._away = error is not None
 
     def _release_sem_dec_counter_on_complete(self) -> None:
         super()._release_sem_dec_counter_on_complete()

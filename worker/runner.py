@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random as random_module
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from arq.worker import RetryJob
@@ -71,13 +71,27 @@ class Runner:
     async def run_job(self, ctx: dict[Any, Any], job_id: str, epoch: int) -> None:
         """What ARQ calls for a ring of the bell."""
         del ctx, epoch  # a late ring is as good as a new one: the claim decides
+        await self._run([job_id])
+
+    async def run_jobs(self, ctx: dict[Any, Any], job_ids: list[str]) -> None:
+        """What ARQ calls for a ring that several small jobs share: they run side by side."""
+        del ctx
+        await self._run(job_ids)
+
+    async def _run(self, job_ids: Sequence[str]) -> None:
         if self._stopping:
             raise RetryJob  # ARQ's word for "leave it in the queue": another worker takes it
-        with bound_contextvars(job_id=job_id):
+        try:
+            holds = await self._claim(job_ids)
+        except Exception:
+            log.exception("job.not_claimed", job_ids=job_ids)
+            return
+        await asyncio.gather(*map(self._guarded, holds))
+
+    async def _guarded(self, hold: Hold) -> None:
+        with bound_contextvars(job_id=hold.job.id):
             try:
-                hold = await self._claim(job_id)
-                if hold is not None:
-                    await self._in_turn(hold)
+                await self._in_turn(hold)
             except Exception:
                 log.exception("job.wrapper_failed")
 
@@ -100,15 +114,15 @@ class Runner:
             hold.drained = True
             hold.stop()
 
-    async def _claim(self, job_id: str) -> Hold | None:
+    async def _claim(self, job_ids: Sequence[str]) -> list[Hold]:
         deadline = time.monotonic() + CLAIM_PATIENCE
         while True:
             try:
-                return await self._leases.claim(job_id)
+                return await self._leases.claim(job_ids)
             except DatabaseUnavailable:
                 if self._stopping or time.monotonic() > deadline:
-                    log.warning("job.not_claimed")
-                    return None
+                    log.warning("job.not_claimed", job_ids=job_ids)
+                    return []
             await asyncio.sleep(CLAIM_PAUSE)
 
     async def _in_turn(self, hold: Hold) -> None:
@@ -224,7 +238,8 @@ class Runner:
         )
         if epoch is None:
             raise LeaseLost("The lease was lost before the job went back to the queue.")
-        await self._context.bell.ring(Ring(hold.job.id, JobKind(hold.job.kind), epoch, delay))
+        kind = JobKind(hold.job.kind)
+        await self._context.bell.ring(Ring(hold.job.id, kind, epoch, delay, hold.job.bell))
 
 
 def time_limit(job: Job, settings: WorkerSettings) -> float:

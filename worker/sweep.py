@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from common.db.models import File, Job, Upload
 from common.errors import SluiceError
-from common.queue import Ring
+from common.queue import Ring, ring_of
 from common.states import JobKind, JobState, UploadState
 from common.storage.base import ObjectKey, UploadKey
 from common.telemetry import get_logger
@@ -186,4 +186,4 @@ class Sweep:
 def _ring(job: Job) -> Ring:
     """The job's present ring, with a head start for the time that it has been waiting."""
     waited = (datetime.now(UTC) - job.next_attempt_at).total_seconds()
-    return Ring(job.id, JobKind(job.kind), job.epoch, -min(max(waited, 0.0), LONGEST_HEAD_START))
+    return ring_of(job, -min(max(waited, 0.0), LONGEST_HEAD_START))

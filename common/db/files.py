@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, delete, insert, select,
 from common.db.clock import db_now
 from common.db.models import File, FileTag
 from common.db.paging import Cursor, Page, newest_first
-from common.db.statements import Statements
+from common.db.statements import Key, Statements, named
 from common.states import FileState
 
 
@@ -34,6 +34,18 @@ class Files(Statements):
         self._session.add(file)
         await self._session.flush()
         await self._insert_tags(file, file.tags)
+
+    async def insert_all(self, files: Sequence[File]) -> None:
+        """Files that were made alike, with their tags, in two statements. Raises IntegrityError."""
+        await self._insert_all(files)
+        rows = [row for file in files for row in _tag_rows(file, file.tags)]
+        if rows:
+            await self._session.execute(insert(FileTag), rows)
+
+    async def get_all(self, keys: Sequence[Key]) -> dict[Key, File]:
+        """Visible files by (tenant, id); those that are not there are left out."""
+        rows = await self._session.scalars(select(File).where(*named(File, keys), _visible()))
+        return {(row.tenant, row.id): row for row in rows}
 
     async def get(self, tenant: str, file_id: str) -> File | None:
         query = select(File).where(File.tenant == tenant, File.id == file_id, _visible())
@@ -149,11 +161,14 @@ class Files(Statements):
 
     async def _insert_tags(self, file: File, tags: Mapping[str, str]) -> None:
         if tags:
-            rows = [
-                {"file_id": file.id, "tenant": file.tenant, "key": key, "value": value, "created_at": file.created_at}
-                for key, value in tags.items()
-            ]
-            await self._session.execute(insert(FileTag), rows)
+            await self._session.execute(insert(FileTag), _tag_rows(file, tags))
+
+
+def _tag_rows(file: File, tags: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"file_id": file.id, "tenant": file.tenant, "key": key, "value": value, "created_at": file.created_at}
+        for key, value in tags.items()
+    ]
 
 
 def _visible() -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, null, select, tuple_, 
 from common.db.clock import db_now
 from common.db.models import Job
 from common.db.paging import Cursor, Page, newest_first
-from common.db.statements import Statements
+from common.db.statements import Key, Statements, named
 from common.errors import AttemptsExhausted
 from common.states import JOB_FINAL, JobKind, JobState
 
@@ -38,6 +38,7 @@ class JobFailure:
     extras: dict[str, Any] | None = None
 
 
+_DUE = (Job.state == JobState.QUEUED, Job.next_attempt_at <= db_now())
 _LET_GO = {"lease_owner": None, "lease_until": None}
 # JSON columns write a plain None as the JSON value null; null() is the absence that the reader expects
 _NO_ERROR = {"error_code": None, "error_detail": None, "error_extras": null()}
@@ -72,9 +73,18 @@ class Jobs(Statements):
         self._session.add(job)
         await self._session.flush()
 
+    async def insert_all(self, jobs: Sequence[Job]) -> None:
+        """Jobs that were made alike, in one statement."""
+        await self._insert_all(jobs)
+
     async def get(self, tenant: str, job_id: str) -> Job | None:
         found: Job | None = await self._session.scalar(select(Job).where(Job.tenant == tenant, Job.id == job_id))
         return found
+
+    async def get_all(self, keys: Sequence[Key]) -> dict[Key, Job]:
+        """Jobs by (tenant, id); those that are not there are left out."""
+        rows = await self._session.scalars(select(Job).where(*named(Job, keys)))
+        return {(row.tenant, row.id): row for row in rows}
 
     async def page(
         self, tenant: str, cursor: str | None, limit: int, *, state: JobState | None, kind: JobKind | None
@@ -120,11 +130,13 @@ class Jobs(Statements):
 
     # --- for the worker that runs the job -------------------------------------------------------------------
 
-    async def claim(self, job_id: str, owner: str, lease_seconds: float) -> Job | None:
-        """queued -> running for this owner; None when somebody else has it, it is not due, or it has ended."""
+    async def claim(self, job_ids: Sequence[str], owner: str, lease_seconds: float) -> Sequence[Job]:
+        """queued -> running for this owner. Left out is what somebody else has, is not due, or has ended."""
+        # in the order of the ids, past what another worker is claiming at this moment
+        wanted = select(Job.id).where(Job.id.in_(job_ids), *_DUE).order_by(Job.id).with_for_update(skip_locked=True)
         statement = (
             update(Job)
-            .where(Job.id == job_id, Job.state == JobState.QUEUED, Job.next_attempt_at <= db_now())
+            .where(Job.id.in_(wanted), *_DUE)
             .values(
                 state=JobState.RUNNING,
                 lease_owner=owner,
@@ -135,8 +147,7 @@ class Jobs(Statements):
             )
             .returning(Job)
         )
-        rows = await self._returned(statement)
-        return rows[0] if rows else None
+        return await self._returned(statement)
 
     async def renew(self, owner: str, job_ids: Iterable[str], lease_seconds: float) -> set[str]:
         """Heartbeat of all jobs of one worker in one statement; returns those that it still holds."""

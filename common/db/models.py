@@ -62,7 +62,10 @@ class Upload(Base):
 
 
 class Job(Base):
-    """A unit of queued work. `fence` grows with each lease; `epoch` with each ring of the bell."""
+    """A unit of queued work. `fence` grows with each lease; `epoch` with each ring of the bell.
+
+    `bell` names the first ring where it was one for several jobs (`common.queue`).
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -83,6 +86,7 @@ class Job(Base):
     size: Mapped[int] = mapped_column(BigInteger)  # bytes to go through: the total of its progress
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     epoch: Mapped[int] = mapped_column(Integer, default=0)
+    bell: Mapped[str | None] = mapped_column(Id)
     fence: Mapped[int] = mapped_column(Integer, default=0)
     lease_owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

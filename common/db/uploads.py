@@ -3,17 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, select, update
 
 from common.db.clock import db_now
 from common.db.models import Job, Upload
-from common.db.statements import Statements
+from common.db.statements import Key, Statements, named, table_of
 from common.states import UPLOAD_FINAL, JobState, UploadState
 
 _ENDED = [str(state) for state in UPLOAD_FINAL]
+_NEW = ("job_id", "file_id", "size", "description", "metadata", "tags", "digests")
+_TABLE = table_of(Upload)
+_START = (
+    _TABLE.update()
+    .where(
+        _TABLE.c.tenant == bindparam("row_tenant"),
+        _TABLE.c.id == bindparam("row_id"),
+        _TABLE.c.state == UploadState.OPEN,
+    )
+    .values(state=UploadState.FINALIZING, **{name: bindparam(f"new_{name}") for name in _NEW})
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is known of an upload at the latest at finalize."""
+
+    size: int
+    description: str | None
+    meta: dict[str, Any]
+    tags: dict[str, str]
+    digests: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The move of an upload to `finalizing`, for a job."""
+
+    tenant: str
+    upload_id: str
+    job_id: str
+    file_id: str
+    said: Said
 
 
 class Uploads(Statements):
@@ -24,10 +58,19 @@ class Uploads(Statements):
         self._session.add(upload)
         await self._session.flush()
 
+    async def insert_all(self, uploads: Sequence[Upload]) -> None:
+        """Uploads that were made alike, in one statement. Raises IntegrityError as `insert` does."""
+        await self._insert_all(uploads)
+
     async def get(self, tenant: str, upload_id: str) -> Upload | None:
         query = select(Upload).where(Upload.tenant == tenant, Upload.id == upload_id)
         found: Upload | None = await self._session.scalar(query)
         return found
+
+    async def get_all(self, keys: Sequence[Key]) -> dict[Key, Upload]:
+        """Uploads by (tenant, id); those that are not there are left out."""
+        rows = await self._session.scalars(select(Upload).where(*named(Upload, keys)))
+        return {(row.tenant, row.id): row for row in rows}
 
     async def by_idempotency_key(self, tenant: str, key: str) -> Upload | None:
         query = select(Upload).where(Upload.tenant == tenant, Upload.idempotency_key == key)
@@ -44,6 +87,27 @@ class Uploads(Statements):
             .values(state=after, **values)
         )
         return await self._changed(statement) == 1
+
+    async def start_all(self, starts: Sequence[Start]) -> set[Key]:
+        """open -> finalizing for many; those that moved."""
+        # in the order of the ids, so that two gateways never wait for each other
+        still_open = select(Upload.tenant, Upload.id).where(
+            *named(Upload, [(start.tenant, start.upload_id) for start in starts]), Upload.state == UploadState.OPEN
+        )
+        found = await self._session.execute(still_open.order_by(Upload.id).with_for_update())
+        moving = {(tenant, upload_id) for tenant, upload_id in found}
+        rows = [_new_values(start) for start in starts if (start.tenant, start.upload_id) in moving]
+        if rows:
+            connection = await self._session.connection()
+            await connection.execute(_START, rows)
+        return moving
+
+    async def complete_all(self, keys: Sequence[Key]) -> set[Key]:
+        """finalizing -> complete for many; those that moved. Their file ids were chosen at finalize."""
+        statement = update(Upload).where(*named(Upload, keys), Upload.state == UploadState.FINALIZING)
+        moved = statement.values(state=UploadState.COMPLETE, finished_at=db_now()).returning(Upload.tenant, Upload.id)
+        found = await self._session.execute(moved.execution_options(synchronize_session=False))
+        return {(tenant, upload_id) for tenant, upload_id in found}
 
     async def remove_open(self, tenant: str, upload_id: str) -> None:
         """Remove the row of an upload that could not begin."""
@@ -88,8 +152,8 @@ class Uploads(Statements):
         query = select(Upload).where(Upload.cleaned.is_(False), Upload.state.in_(_ENDED), Upload.id > after)
         return (await self._session.scalars(query.order_by(Upload.id).limit(limit))).all()
 
-    async def mark_cleaned(self, upload_id: str) -> None:
-        await self._changed(update(Upload).where(Upload.id == upload_id).values(cleaned=True))
+    async def mark_cleaned(self, *upload_ids: str) -> None:
+        await self._changed(update(Upload).where(Upload.id.in_(upload_ids)).values(cleaned=True))
 
     async def give_up_dead_letters(self, retention: float, limit: int) -> int:
         """finalizing -> failed where the job is a dead letter that nobody re-drove within `retention` seconds."""
@@ -145,3 +209,10 @@ def _lacks_job() -> ColumnElement[bool]:
     serving = [str(JobState.QUEUED), str(JobState.RUNNING), str(JobState.FAILED)]
     served = exists().where(Job.id == Upload.job_id, Job.state.in_(serving))
     return and_(Upload.state == UploadState.FINALIZING, ~served)
+
+
+def _new_values(start: Start) -> dict[str, Any]:
+    said = start.said
+    values = (start.job_id, start.file_id, said.size, said.description, said.meta, said.tags, said.digests)
+    named_values = {f"new_{name}": value for name, value in zip(_NEW, values, strict=True)}
+    return {"row_tenant": start.tenant, "row_id": start.upload_id} | named_values

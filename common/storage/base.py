@@ -87,11 +87,13 @@ class Source(Protocol):
     """The body of one write: an iterator of batches of buffers, in order.
 
     It ends only after all bytes have arrived whole and are what the client declared; otherwise it raises, and the
-    storage must leave no receipt. `length` (bytes) and `crc64` (CRC-64/NVME) hold for everything yielded so far.
+    storage must leave no receipt. `length` (bytes) and `crc64` (CRC-64/NVME) hold for everything yielded so far. Where
+    memory is short `read_ahead` is False with a batch: the storage asks for the next when it has let go of this one.
     """
 
     length: int
     crc64: int
+    read_ahead: bool
 
     def __aiter__(self) -> AsyncIterator[Sequence[bytes]]: ...
 
@@ -210,6 +212,13 @@ class Storage(Protocol):
         FileNotFoundError when the upload is not (or no longer) here, UploadNotOpen while it is being sealed,
         ChunkBusy when another connection holds the segment, InsufficientStorage, StorageUnavailable, and whatever
         `source` raises.
+        """
+        ...
+
+    async def put(self, upload: UploadKey, shape: UploadShape, batch: Sequence[bytes], crc64: int) -> Receipt:
+        """`begin`, and the `write` of all its bytes, at once: for an upload that is in memory.
+
+        The caller has verified `crc64` (CRC-64/NVME). Raises InsufficientStorage, StorageUnavailable.
         """
         ...
 

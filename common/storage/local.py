@@ -35,18 +35,17 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common.errors import ChunkBusy, StorageUnavailable
 from common.settings import StorageSettings
-from common.storage import inventory
-from common.storage.again import compared
+from common.storage import folder, inventory
+from common.storage.again import compared, conflict
 from common.storage.base import (
     ChunkLimits,
     ObjectKey,
@@ -59,10 +58,9 @@ from common.storage.base import (
     UploadKey,
     UploadShape,
 )
-from common.storage.durable import FOLDER_MODE, Folders, require_space, sync_folder
+from common.storage.durable import Folders, require_space, sync_folder
 from common.storage.identity import Identity
 from common.storage.inventory import Promises
-from common.storage.journal import FILE_MODE
 from common.storage.layout import Layout, UploadPaths
 from common.storage.locks import RangeLocks
 from common.storage.reading import FileReader
@@ -73,7 +71,6 @@ from common.storage.writing import Writing
 
 FIRST_PAUSE = 0.02  # seconds between tries for a range lock, doubled up to the longest
 LONGEST_PAUSE = 0.25
-_REMOVE_TRIES = 10  # a writer may add its journal while the folder is being removed
 
 
 class LocalStorage:
@@ -97,18 +94,10 @@ class LocalStorage:
         return ChunkLimits()
 
     async def begin(self, upload: UploadKey, shape: UploadShape) -> None:
-        await self._here(self._begin, self._layout.upload(upload), shape.size or 0)
+        await self._here(self._make, self._layout.upload(upload), shape.size or 0)
 
     async def write(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
-        paths = self._layout.upload(upload)
-        writing = Writing(
-            paths,
-            segment,
-            ledger=self._ledger(paths),
-            ranges=self._ranges,
-            require_space=partial(require_space, self._root, 1, self._settings.min_free_bytes),
-            durable=self._settings.durability == "chunk",
-        )
+        writing = self._writing(self._layout.upload(upload), segment)
         try:
             await self._enter(writing)
             if writing.known is not None:
@@ -120,6 +109,12 @@ class LocalStorage:
             return receipt
         finally:
             await self._threads.run(writing.close)
+
+    async def put(self, upload: UploadKey, shape: UploadShape, batch: Sequence[bytes], crc64: int) -> Receipt:
+        del shape  # the bytes say what they are, and the seal says where to
+        receipt = Receipt(0, sum(map(len, batch)), crc64)
+        await self._here(self._put, self._layout.upload(upload), batch, receipt)
+        return receipt
 
     async def receipts(self, upload: UploadKey) -> list[Receipt]:
         return await self._here(self._ledger(self._layout.upload(upload)).receipts)
@@ -141,7 +136,7 @@ class LocalStorage:
     async def abort(self, upload: UploadKey) -> None:
         paths = self._layout.upload(upload)
         self._ledgers.forget(paths.folder)
-        await self._here(_remove, paths, self._settings.durability != "none")
+        await self._here(partial(folder.remove, paths, durable=self._settings.durability != "none"))
 
     async def read(self, key: ObjectKey, start: int, length: int) -> AsyncIterator[bytes]:
         await self._here(_nothing)
@@ -169,7 +164,7 @@ class LocalStorage:
             yield batch
 
     async def last_activity(self, upload: UploadKey) -> datetime | None:
-        return await self._here(_newest, self._layout.upload(upload).folder)
+        return await self._here(folder.newest, self._layout.upload(upload).folder)
 
     async def check_writable(self) -> None:
         await self._here(self._check_writable)
@@ -210,7 +205,7 @@ class LocalStorage:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _receive(self, writing: Writing, offset: int, source: Source) -> None:
-        """While one batch is being written the next one is gathered: two batches in memory, never more."""
+        """While one batch is being written the next one is gathered: two batches in memory, one where it is short."""
         under_way: asyncio.Task[int] | None = None
         try:
             async for batch in source:
@@ -219,23 +214,44 @@ class LocalStorage:
                 under_way = self._threads.start(writing.write, batch, offset)
                 offset += sum(map(len, batch))
                 del batch  # written long before a slow client has filled the next one
+                if not source.read_ahead:
+                    await settled(under_way)
+                    under_way = None
             if under_way is not None:
                 await settled(under_way)
         finally:
             if under_way is not None:
                 await _ended(under_way)
 
-    def _begin(self, paths: UploadPaths, size: int) -> None:
+    def _writing(self, paths: UploadPaths, segment: Segment) -> Writing:
+        return Writing(
+            paths,
+            segment,
+            ledger=self._ledger(paths),
+            ranges=self._ranges,
+            require_space=partial(require_space, self._root, 1, self._settings.min_free_bytes),
+            durable=self._settings.durability == "chunk",
+        )
+
+    def _put(self, paths: UploadPaths, batch: Sequence[bytes], receipt: Receipt) -> None:
+        self._make(paths, receipt.length)
+        if receipt.length == 0:
+            return
+        writing = self._writing(paths, Segment(0, receipt.length))
+        try:
+            if not writing.enter():
+                raise ChunkBusy("Another connection is sending this upload.")
+            if writing.known is None:
+                writing.write(batch, 0)
+                writing.commit(receipt)
+            elif writing.known != receipt:
+                raise conflict()
+        finally:
+            writing.close()
+
+    def _make(self, paths: UploadPaths, size: int) -> None:
         durable = self._settings.durability == "chunk"
-        if not paths.locks.exists():
-            self._folders.ensure(paths.folder.parent, durable=durable)
-            with self._promises.room_for(size):
-                paths.folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-                _make_sparse(paths.data, size)
-            paths.locks.touch(mode=FILE_MODE)  # last: from here on beginning again changes nothing, also after seal
-        if durable:
-            sync_folder(paths.folder)
-            sync_folder(paths.folder.parent)
+        folder.make(paths, size, folders=self._folders, promises=self._promises, durable=durable)
 
     def _delete(self, file: Path) -> None:
         try:
@@ -269,47 +285,3 @@ async def _ended(work: asyncio.Task[int]) -> None:
     """Wait for a write whose outcome does not matter any more: another error is on its way."""
     await settled(asyncio.ensure_future(asyncio.wait([work])))
     work.exception()
-
-
-def _make_sparse(path: Path, size: int) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
-    try:
-        if os.fstat(descriptor).st_size < size:
-            os.ftruncate(descriptor, size)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(paths: UploadPaths, durable: bool) -> None:
-    """Rename first: writers notice at once, and what a crash leaves is found by the next abort.
-
-    Whoever is told that nothing is left never comes again: so it must not come back after a power loss.
-    """
-    _remove_folder(paths.dying)
-    with suppress(FileNotFoundError):
-        paths.folder.rename(paths.dying)
-        _remove_folder(paths.dying)
-    if durable:
-        with suppress(FileNotFoundError):
-            sync_folder(paths.folder.parent)
-
-
-def _remove_folder(folder: Path) -> None:
-    for last in range(_REMOVE_TRIES - 1, -1, -1):
-        try:
-            for name in os.listdir(folder):  # noqa: PTH208  # names are enough
-                (folder / name).unlink(missing_ok=True)
-            folder.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:
-            if last == 0:
-                raise
-
-
-def _newest(folder: Path) -> datetime | None:
-    try:
-        times = [folder.stat().st_mtime, *(entry.stat().st_mtime for entry in os.scandir(folder))]
-    except FileNotFoundError:
-        return None
-    return datetime.fromtimestamp(max(times), UTC)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from common.db.clock import db_now
+from common.db.clock import NOW
 from common.db.database import Database
+from common.db.lookups import Lookups
 from common.db.models import Job, Upload
-from common.errors import ChunksMissing, InvalidDigest, UploadNotOpen
+from common.db.uploads import Said, Start
+from common.errors import ChunksMissing, DatabaseUnavailable, InvalidDigest, UploadNotOpen
+from common.gather import Gather
 from common.ids import new_id
-from common.queue import Bell, Ring
+from common.queue import MOST_IN_GROUP, Bell, ring_of, share_bell
 from common.states import JobKind, JobState, UploadState
 from common.telemetry import get_logger
 from gateway.service.caller import Caller
@@ -24,8 +28,12 @@ log = get_logger(__name__)
 class FinalizeService:
     """See the module."""
 
-    def __init__(self, uploads: UploadService, database: Database, bell: Bell, facts: FactsCache) -> None:
+    def __init__(
+        self, uploads: UploadService, database: Database, lookups: Lookups, bell: Bell, facts: FactsCache
+    ) -> None:
         self._uploads = uploads
+        self._lookups = lookups
+        self._starts = Gather(self._start_all, MOST_IN_GROUP, shared=(DatabaseUnavailable,))
         self._database = database
         self._bell = bell
         self._facts = facts
@@ -43,37 +51,39 @@ class FinalizeService:
         if status.missing:
             raise ChunksMissing("Send the chunks in `missing`, then finalize again.", missing=status.missing)
         declared = _merged(upload.digests, given)
-        return await self.start_job(caller, upload, given, digests=declared)
+        said = Said(upload.size or 0, upload.description, upload.meta, upload.tags, declared)
+        return await self.start_job(caller, upload, said, given)
 
     async def start_job(
-        self, caller: Caller, upload: Upload, given: Mapping[str, str] | None = None, **values: object
+        self, caller: Caller, upload: Upload, said: Said, given: Mapping[str, str] | None = None
     ) -> Job:
-        """open -> finalizing with `values`, and the job, in one transaction; then ring the bell.
+        """open -> finalizing with what was `said`, and the job, in one transaction; then ring the bell.
 
         Of several calls at once one makes the job and all return it; those whose digests are not in it are refused.
         """
-        job = _new_job(caller, upload)
-        async with self._database.transaction() as db:
-            moved = await db.uploads.move(
-                upload.tenant,
-                upload.id,
-                UploadState.OPEN,
-                UploadState.FINALIZING,
-                job_id=job.id,
-                file_id=job.file_id,
-                **values,
-            )
-            if moved:
-                await db.jobs.insert(job)
+        job = _new_job(caller, upload, said.size)
+        assert job.file_id is not None
+        ringing = await self._starts.ask((Start(upload.tenant, upload.id, job.id, job.file_id, said), job))
         self._facts.forget(upload.tenant, upload.id)
-        if not moved:
+        if ringing is None:
             upload = await self._uploads.load(caller, upload.id)
             if upload.state in HAS_JOB:
                 return await self._job_of(caller, upload, given or {})
             raise UploadNotOpen(f"The upload is {upload.state}.", state=upload.state)
-        await self._bell.ring(Ring(job.id, JobKind.FINALIZE, job.epoch))
+        await asyncio.shield(ringing)
         log.info("upload.finalizing", upload_id=upload.id, job_id=job.id)
         return job
+
+    async def _start_all(self, starts: Sequence[tuple[Start, Job]]) -> list[asyncio.Task[bool] | None]:
+        """One transaction and one ring for all who finalize in the same moment: the ring of each, None where the
+        upload is not open any more."""
+        share_bell([job for _, job in starts])
+        async with self._database.transaction() as db:
+            moved = await db.uploads.start_all([start for start, _ in starts])
+            jobs = [job for start, job in starts if (start.tenant, start.upload_id) in moved]
+            await db.jobs.insert_all(jobs)
+        ringing = asyncio.create_task(self._bell.ring(*map(ring_of, jobs)))
+        return [ringing if (start.tenant, start.upload_id) in moved else None for start, _ in starts]
 
     async def _job_of(self, caller: Caller, upload: Upload, given: Mapping[str, str]) -> Job:
         """The job that there is. Raises InvalidDigest where it does not compare what this call declares."""
@@ -83,14 +93,13 @@ class FinalizeService:
                     f"The upload was finalized with another {name} digest, or with none: this one is not compared. "
                     "Finalize with the same digests as before, and compare those of the file."
                 )
-        async with self._database.reading() as db:
-            job = await db.jobs.get(caller.tenant, upload.job_id or "")
+        job = await self._lookups.job(caller.tenant, upload.job_id or "")
         if job is None:
             raise UploadNotOpen(f"The upload is {upload.state}; its job was removed.", state=upload.state)
         return job
 
 
-def _new_job(caller: Caller, upload: Upload) -> Job:
+def _new_job(caller: Caller, upload: Upload, size: int) -> Job:
     """A queued job for an upload, due now; not inserted yet."""
     return Job(
         id=new_id(),
@@ -100,12 +109,12 @@ def _new_job(caller: Caller, upload: Upload) -> Job:
         upload_id=upload.id,
         file_id=upload.file_id or new_id(),  # chosen with the upload: some storages have to know it from the start
         round=upload.round,
-        size=upload.size or 0,
+        size=size,
         attempts=0,
         epoch=0,
         fence=0,
-        next_attempt_at=db_now(),  # due by the clock that judges it
-        rung_at=db_now(),
+        next_attempt_at=NOW,  # due by the clock that judges it
+        rung_at=NOW,
         request_id=caller.request_id[:64],
         created_at=datetime.now(UTC),
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.db.database import Database
 from common.db.models import Job, Upload
+from common.db.uploads import Said
 from common.digests import Digests, StreamHasher
 from common.errors import BodyIncomplete, FileTooLarge, SluiceError
 from common.settings import LimitsSettings
@@ -57,7 +57,6 @@ class IngestService:
         limits: LimitsSettings,
         uploads: UploadService,
         finalizing: FinalizeService,
-        database: Database,
         storage: Storage,
         memory: IntakeMemory,
         metrics: Metrics,
@@ -65,7 +64,6 @@ class IngestService:
         self._limits = limits
         self._uploads = uploads
         self._finalizing = finalizing
-        self._database = database
         self._storage = storage
         self._memory = memory
         self._metrics = metrics
@@ -89,17 +87,17 @@ class IngestService:
         check_size(length or 0, self._limits)
         chunk_size = chunk_size_of_stream(self._limits, self._storage.chunk_limits, length)
         upload = self._uploads.new_row(caller, filename, content_type, Description(), length, chunk_size)
-        async with self._database.transaction() as db:
-            await db.uploads.insert(upload)
+        await self._uploads.insert(upload)
         entry = Received(upload, 0)
         delivery.received.append(entry)
+        if length is not None and self._memory.has_room_for(length):
+            await self._put(entry, pieces, length, declared or {})
+            return
         await self._uploads.make_room(upload)
         running = StreamHasher(declared) if declared else None
         await self._store(entry, pieces, running)
-        if (
-            length is not None and entry.size != length
-        ):  # no file of another size than was declared, whatever the server
-            raise BodyIncomplete(f"The body has {entry.size} bytes, Content-Length says {length}; send it again.")
+        if length is not None and entry.size != length:
+            raise _incomplete(entry.size, length)
         if running is not None and declared:
             compare_digests(declared, running.digests())
 
@@ -109,15 +107,8 @@ class IngestService:
         accepted = []
         for entry in delivery.received:
             upload = entry.upload
-            upload.size = entry.size
-            job = await self._finalizing.start_job(
-                caller,
-                upload,
-                size=entry.size,
-                description=checked.description,
-                meta=checked.metadata,
-                tags=checked.tags,
-            )
+            said = Said(entry.size, checked.description, checked.metadata, checked.tags, upload.digests)
+            job = await self._finalizing.start_job(caller, upload, said)
             accepted.append(Accepted(upload.filename, upload.id, job))
         return accepted
 
@@ -128,6 +119,19 @@ class IngestService:
                 await self._uploads.abort(caller, entry.upload.id)
             except SluiceError as error:
                 log.info("delivery.not_discarded", upload_id=entry.upload.id, code=error.code)
+
+    async def _put(self, entry: Received, pieces: Pieces, length: int, declared: Digests) -> None:
+        """A small file: received whole into memory, then stored in one go."""
+        source = Intake(pieces, self._memory, limit=length, declared=declared)
+        try:
+            batch = await source.whole()
+            if source.length != length:
+                raise _incomplete(source.length, length)
+            await self._uploads.put(entry.upload, batch, source.crc64)
+        finally:
+            source.close()
+        entry.size = length
+        self._metrics.received_bytes.inc(length)
 
     async def _store(self, entry: Received, pieces: Pieces, running: StreamHasher | None) -> None:
         upload = entry.upload
@@ -145,3 +149,8 @@ class IngestService:
                 source.close()
             entry.size += receipt.length
             self._metrics.received_bytes.inc(receipt.length)
+
+
+def _incomplete(size: int, length: int) -> BodyIncomplete:
+    """No file of another size than was declared, whatever the server did."""
+    return BodyIncomplete(f"The body has {size} bytes, Content-Length says {length}; send it again.")

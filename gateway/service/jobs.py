@@ -11,11 +11,12 @@ from functools import partial
 
 from common.chunking import MIB
 from common.db.database import Database
+from common.db.lookups import Lookups
 from common.db.models import Job
 from common.db.paging import Page, bounded
 from common.errors import DatabaseUnavailable, JobNotFound, JobNotRetryable
 from common.ids import is_id
-from common.queue import Bell, Ring
+from common.queue import Bell, ring_of
 from common.signals import Signals
 from common.states import JOB_FINAL, JobKind, JobState
 from common.telemetry import get_logger
@@ -116,8 +117,17 @@ class Waiters:
 class JobService:
     """See the module."""
 
-    def __init__(self, database: Database, bell: Bell, signals: Signals, waiters: Waiters, max_wait: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        lookups: Lookups,
+        bell: Bell,
+        signals: Signals,
+        waiters: Waiters,
+        max_wait: float,
+    ) -> None:
         self._database = database
+        self._lookups = lookups
         self._bell = bell
         self._signals = signals
         self._waiters = waiters
@@ -162,14 +172,13 @@ class JobService:
             if status.final:
                 raise JobNotRetryable("Only a job that failed with attempts_exhausted can be driven again.")
             return status
-        await self._bell.ring(Ring(job.id, JobKind(job.kind), job.epoch))
+        await self._bell.ring(ring_of(job))
         log.info("job.redriven", job_id=job.id)
         return await self.status_of(job)
 
     async def _load(self, caller: Caller, job_id: str) -> Job:
         if is_id(job_id):
-            async with self._database.reading() as db:
-                job = await db.jobs.get(caller.tenant, job_id)
+            job = await self._lookups.job(caller.tenant, job_id)
             if job is not None:
                 return job
         raise JobNotFound("There is no job with this id; it may have been removed after it ended.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,8 +11,10 @@ from sqlalchemy.exc import IntegrityError
 
 from common.chunking import ChunkPlan, Range, agree_chunk_size, missing_ranges
 from common.db.database import Database
+from common.db.lookups import Lookups
 from common.db.models import Upload
 from common.errors import (
+    DatabaseUnavailable,
     IdempotencyKeyReused,
     InvalidRequest,
     SluiceError,
@@ -19,6 +22,7 @@ from common.errors import (
     UploadFinalized,
     UploadNotFound,
 )
+from common.gather import Gather
 from common.ids import is_id, new_id
 from common.settings import LimitsSettings
 from common.states import UploadState
@@ -40,6 +44,7 @@ from gateway.service.requests import (
 log = get_logger(__name__)
 
 MAX_IDEMPOTENCY_KEY = 255  # characters
+INSERTS_AT_ONCE = 64  # rows of one transaction
 HAS_JOB = frozenset({UploadState.FINALIZING, UploadState.COMPLETE})
 
 
@@ -62,9 +67,13 @@ def shape_of(upload: Upload) -> UploadShape:
 class UploadService:
     """See the module. Holds no state but a cache of facts that never change, shared with the chunk use cases."""
 
-    def __init__(self, limits: LimitsSettings, database: Database, storage: Storage, facts: FactsCache) -> None:
+    def __init__(
+        self, limits: LimitsSettings, database: Database, lookups: Lookups, storage: Storage, facts: FactsCache
+    ) -> None:
         self._limits = limits
         self._database = database
+        self._lookups = lookups
+        self._inserts = Gather(self._insert_all, INSERTS_AT_ONCE, shared=(DatabaseUnavailable,))
         self._storage = storage
         self._facts = facts
 
@@ -79,8 +88,7 @@ class UploadService:
         if upload.direct:
             await check_direct(self._storage)
         try:
-            async with self._database.transaction() as db:
-                await db.uploads.insert(upload)
+            await self.insert(upload)
         except IntegrityError:
             return await self._created_before(caller, wanted, idempotency_key)
         await self.make_room(upload)
@@ -110,14 +118,34 @@ class UploadService:
             direct=False,
             round=0,
             cleaned=False,
+            idempotency_key=None,
+            fingerprint=None,
             created_at=now,
             expires_at=now + timedelta(seconds=self._limits.upload_ttl),
         )
+
+    async def insert(self, upload: Upload) -> None:
+        """Write a row; those who do so in the same moment share a transaction. Raises IntegrityError when the
+        tenant has used the idempotency key before."""
+        await self._inserts.ask(upload)
+
+    async def _insert_all(self, uploads: Sequence[Upload]) -> list[None]:
+        async with self._database.transaction() as db:
+            await db.uploads.insert_all(uploads)
+        return [None] * len(uploads)
 
     async def make_room(self, upload: Upload) -> None:
         """Begin in the storage; where that fails the row goes again: a full disk must not fill the database."""
         try:
             await self._storage.begin(UploadKey(upload.tenant, upload.id), shape_of(upload))
+        except SluiceError:
+            await self._forget(upload)
+            raise
+
+    async def put(self, upload: Upload, batch: Sequence[bytes], crc64: int) -> None:
+        """Store a whole small upload; otherwise as `make_room`."""
+        try:
+            await self._storage.put(UploadKey(upload.tenant, upload.id), shape_of(upload), batch, crc64)
         except SluiceError:
             await self._forget(upload)
             raise
@@ -181,8 +209,7 @@ class UploadService:
     async def load(self, caller: Caller, upload_id: str) -> Upload:
         """The row as it is now. Raises UploadNotFound, also for what cannot be an id."""
         if is_id(upload_id):
-            async with self._database.reading() as db:
-                upload = await db.uploads.get(caller.tenant, upload_id)
+            upload = await self._lookups.upload(caller.tenant, upload_id)
             if upload is not None:
                 return upload
         raise UploadNotFound("There is no upload with this id; it may have been removed after it ended.")

@@ -43,6 +43,7 @@ class Body:
     ) -> None:
         self.length = 0
         self.crc64 = 0
+        self.read_ahead = True
         self.started = False
         self.held = asyncio.Event()
         self.go_on = asyncio.Event()

@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -91,6 +93,51 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
 
 
 StartUp = Callable[..., Up]
+
+
+@contextmanager
+def creating(url: str) -> Iterator[list[str]]:
+    """Creates uploads one after the other as long as the block runs; those that were answered 201."""
+    created: list[str] = []
+    over = threading.Event()
+
+    def create() -> None:
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            while not over.is_set():
+                with suppress(httpx.HTTPError):
+                    answer = client.post(f"{url}/v1/uploads", json={"filename": "a", "size": 1})
+                    if answer.status_code == 201:
+                        created.append(answer.json()["id"])
+
+    threads = [threading.Thread(target=create) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield created
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def freeze_in_a_transaction(up: Up, name: str) -> int:
+    """Stop the part while it has its turn to write to SQLite; its process id."""
+    pid = up.pid(name)
+    assert pid is not None
+    turn = (up.data / "sluice.db-turn").stat().st_ino
+
+    def caught() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+            time.sleep(0.001)
+        held = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        if any("FLOCK" in line and str(pid) in line and line[5].endswith(f":{turn}") for line in held):
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    up.wait_for(caught)
+    return pid
 
 
 # --- refusals: one clear line, exit 1, nothing started -------------------------------------------------------
@@ -186,6 +233,35 @@ def test_with_two_gateways_nobody_notices_that_one_was_killed(start: StartUp) ->
     os.kill(killed, signal.SIGKILL)
     for _ in range(20):
         assert httpx.get(f"{url}/livez", timeout=PATIENCE, trust_env=False).status_code == 200
+    assert up.end() == 0
+
+
+def test_frozen_parts_are_ended_and_started_again_and_files_get_ready(start: StartUp) -> None:
+    up = start(*ANY_PORT, "--silence", "2")
+    url = up.url()
+    frozen = {name: up.pid(name) for name in ("gateway-1", "worker-1", "redis")}
+    for pid in frozen.values():
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+    up.wait_for(lambda: all(up.pid(name) not in (None, pid) for name, pid in frozen.items()))
+    assert all(f"sluice up: {name} is hung (" in up.text() for name in frozen)
+    upload = httpx.post(f"{url}/v1/files?filename=a", content=b"abc", timeout=PATIENCE, trust_env=False)
+    assert upload.status_code == 202
+    job = f"{url}/v1/jobs/{upload.json()['id']}?wait=30"
+    up.wait_for(lambda: httpx.get(job, timeout=PATIENCE, trust_env=False).json()["state"] == "succeeded")
+    assert up.end() == 0
+
+
+def test_a_gateway_frozen_in_a_write_transaction_keeps_others_from_writing_only_until_it_is_ended(
+    start: StartUp,
+) -> None:
+    up = start(*ANY_PORT, "--gateways", "2", "--silence", "2")
+    url = up.url()
+    with creating(url) as created:
+        frozen = freeze_in_a_transaction(up, "gateway-1")
+        before = len(created)
+        up.wait_for(lambda: up.pid("gateway-1") not in (None, frozen))
+        up.wait_for(lambda: len(created) > before + 10)
     assert up.end() == 0
 
 

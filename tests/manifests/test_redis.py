@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
-from common.queue import Bell, Ring
+from common.queue import TASK, Bell, Ring
 from common.redis import open_redis
 from common.settings import load_settings
 from common.signals import Signals
@@ -47,7 +47,7 @@ async def use_everything(server: Server) -> None:
             assert await signals.progress("job") == 512
             await signals.ended("job")
             assert await ended.get() == "job"
-            await PollLoop(settings, JobKind.FINALIZE, redis, run_job, burst=True).async_run()
+            await PollLoop(settings, JobKind.FINALIZE, redis, {TASK: run_job}, burst=True).async_run()
             assert ran.get_nowait() == "job:1"
     finally:
         await redis.aclose()

@@ -149,6 +149,8 @@ def etag_of(answer: dict[str, Any]) -> str:
 class _Fixed:
     """CONTENT as a source."""
 
+    read_ahead = True
+
     def __init__(self) -> None:
         self.length = 0
         self.crc64 = 0

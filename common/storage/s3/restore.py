@@ -93,6 +93,8 @@ class _Changed(Exception):  # it never leaves this module
 class _Again:
     """A stored piece as the source of a part: refuses at its end what is not as it was received."""
 
+    read_ahead = True
+
     def __init__(self, reader: ObjectReader, piece: Receipt) -> None:
         self.length = 0
         self.crc64 = 0

@@ -71,6 +71,11 @@ class S3Storage:
         self._written_at = time.monotonic()
         return receipt
 
+    async def put(self, upload: UploadKey, shape: UploadShape, batch: Sequence[bytes], crc64: int) -> Receipt:
+        await self._store.check()
+        await self._uploads.begin(upload, shape)
+        return await self._writer.put(upload, b"".join(batch), crc64)
+
     async def receipts(self, upload: UploadKey) -> list[Receipt]:
         await self._store.check()
         found = await self._uploads.look(upload)

@@ -28,8 +28,7 @@ async def queued(database: Database, **columns: Any) -> Job:
 async def claimed(database: Database, **columns: Any) -> tuple[Job, Lease]:
     job = await queued(database, **columns)
     async with database.transaction() as repository:
-        taken = await repository.jobs.claim(job.id, "me", 15)
-    assert taken is not None
+        (taken,) = await repository.jobs.claim([job.id], "me", 15)
     return taken, lease_of(taken)
 
 

@@ -1,6 +1,7 @@
 """The statements on jobs that serve a worker: claim, fence, end."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,20 +26,20 @@ async def test_a_claim_gives_a_lease_a_fence_and_counts_the_attempt(database: Da
 async def test_of_many_claims_at_once_one_wins(database: Database) -> None:
     job = await queued(database)
 
-    async def claim(owner: str) -> Job | None:
+    async def claim(owner: str) -> Sequence[Job]:
         async with database.transaction() as repository:
-            return await repository.jobs.claim(job.id, owner, 15)
+            return await repository.jobs.claim([job.id], owner, 15)
 
     taken = await asyncio.gather(*(claim(f"worker-{number}") for number in range(10)))
 
-    [winner] = [found for found in taken if found is not None]
+    [winner] = [job for found in taken for job in found]
     assert (winner.attempts, winner.fence) == (1, 1)
 
 
 async def test_a_job_that_is_not_due_cannot_be_claimed(database: Database) -> None:
     job = await queued(database, next_attempt_at=datetime.now(UTC) + timedelta(seconds=60))
     async with database.transaction() as repository:
-        assert await repository.jobs.claim(job.id, "me", 15) is None
+        assert await repository.jobs.claim([job.id], "me", 15) == []
 
 
 @pytest.mark.parametrize("lease", [("other", 1), ("me", 2), ("me", 0)])
@@ -76,7 +77,7 @@ async def test_a_retry_waits_and_has_a_new_epoch(database: Database) -> None:
     job, lease = await claimed(database)
     async with database.transaction() as repository:
         assert await repository.jobs.requeue(lease, 30, JobFailure("storage_unavailable", "Away.")) == 1
-        assert await repository.jobs.claim(job.id, "other", 15) is None
+        assert await repository.jobs.claim([job.id], "other", 15) == []
     waiting = await job_of(database, job.id)
     assert (waiting.state, waiting.attempts, waiting.error_code) == (JobState.QUEUED, 1, "storage_unavailable")
 

@@ -48,7 +48,7 @@ async def test_a_dead_letter_that_is_driven_again_begins_anew(database: Database
     assert (again.state, again.attempts, again.epoch, again.fence) == (JobState.QUEUED, 0, 8, 9)
     assert (again.error_code, again.error_detail, again.finished_at) == (None, None, None)
     async with database.transaction() as repository:
-        assert await repository.jobs.claim(job.id, "me", 15) is not None  # due at once
+        assert await repository.jobs.claim([job.id], "me", 15)  # due at once
 
 
 @pytest.mark.parametrize(

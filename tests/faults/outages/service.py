@@ -24,7 +24,7 @@ CROWD = 64  # requests at once
 ANSWER_SECONDS = 20.0  # an answer that takes longer is no answer
 IN_TIME = 2.0  # seconds within which a call that needs what is away is refused
 BACK_SECONDS = 10.0  # within which it is served again after the return
-CRASHES = ("request.crashed", "job.wrapper_failed", "worker.broken", "worker.lost_its_queue")
+CRASHES = ("request.crashed", "job.wrapper_failed", "worker.broken")
 """Log events of what nobody expected; an outage is no reason for one."""
 
 Request = tuple[str, str, Any]

@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 import worker.app
 from common.db.clock import db_now
 from common.db.database import Database
+from common.db.lookups import Lookups
 from common.db.models import Job
 from common.queue import Bell
 from common.redis import open_redis
@@ -68,7 +69,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[ByHand]:
     one_thread(storage)
     metrics = Metrics()
     bell, signals = Bell(redis, settings.redis, metrics), Signals(redis, settings.redis)
-    context = WorkerContext(settings, database, storage, bell, signals, metrics)
+    context = WorkerContext(settings, database, Lookups(database), storage, bell, signals, metrics)
     parts = worker.app.assemble(context, list(JobKind), redis)
     try:
         yield ByHand(context, parts)

@@ -26,7 +26,7 @@ from common.settings import load_settings
 from common.states import JobKind, UploadState
 from common.storage import journal
 from common.telemetry import Metrics
-from gateway.intake import Pieces
+from gateway.intake import IntakeMemory, Pieces
 from gateway.service.caller import Caller
 from gateway.service.requests import NewUpload
 from gateway.services import Services, open_services
@@ -63,7 +63,8 @@ async def store(folder: Path, cut: int = 0) -> None:
     _choose_ids(gateway.service.uploads, script.UPLOAD_ID)
     _choose_ids(gateway.service.finalize, script.JOB_ID, script.FILE_ID)
     acks = script.Acks(folder)
-    async with open_services(script.settings_of(folder), Metrics()) as services:
+    settings = script.settings_of(folder)
+    async with open_services(settings, Metrics(), IntakeMemory(settings.http)) as services:
         one_thread(services.storage)
         await Client(services, acks).upload()
 
@@ -133,7 +134,8 @@ async def recover(folder: Path) -> None:
     """Everything starts again and nothing fails any more. What was found on the way goes to `recovered.json`."""
     settings = script.settings_of(folder)
     missing: list[list[int]] = []
-    async with open_services(settings, Metrics()) as services, open_worker(settings) as by_hand:
+    memory = IntakeMemory(settings.http)
+    async with open_services(settings, Metrics(), memory) as services, open_worker(settings) as by_hand:
         acks = script.Acks(folder)
         for _ in range(ROUNDS):
             await by_hand.finish()
@@ -168,7 +170,7 @@ def serve_gateway(folder: Path, *, environment: dict[str, str]) -> int:
     port = folder / "gateway.port"
     port.with_suffix(".new").write_text(str(listener.getsockname()[1]))
     port.with_suffix(".new").rename(port)
-    return gateway.server.run(load_settings(environ=environment), fd=listener.detach())
+    return gateway.server.run(load_settings(environ=environment), fds=[listener.detach()])
 
 
 def run_worker(folder: Path, *, environment: dict[str, str]) -> int:

@@ -163,6 +163,8 @@ async def test_a_small_file_is_one_object_and_no_multipart_upload(
 class Zeros:
     """A source of `size` bytes that makes each batch when it is asked for."""
 
+    read_ahead = True
+
     def __init__(self, size: int) -> None:
         self.length = 0
         self.crc64 = 0

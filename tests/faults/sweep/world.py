@@ -14,6 +14,7 @@ from awscrt.checksums import crc64nvme
 from sqlalchemy import delete, select, update
 
 from common.db.clock import db_now
+from common.db.lookups import Lookups
 from common.db.models import File, Job, Upload
 from common.errors import SluiceError, UploadFinalized
 from common.fsck import Fsck
@@ -63,9 +64,10 @@ class Gateway:
     def __init__(self, rig: Rig, life: Life) -> None:
         database, storage = _mortal(rig, life)
         facts, metrics = FactsCache(), Metrics()
-        self.uploads = UploadService(rig.settings.limits, database, storage, facts)
+        lookups = Lookups(database)
+        self.uploads = UploadService(rig.settings.limits, database, lookups, storage, facts)
         self.chunks = ChunkService(self.uploads, storage, facts, IntakeMemory(rig.settings.http), metrics)
-        self.finalizing = FinalizeService(self.uploads, database, rig.context.bell, facts)
+        self.finalizing = FinalizeService(self.uploads, database, lookups, rig.context.bell, facts)
         self.files = FileService(rig.settings.limits, database, storage, metrics)
 
 

@@ -37,7 +37,7 @@ def test_probes_of_a_healthy_gateway_are_ok(gateway: Gateway, path: str) -> None
 
 
 def test_a_draining_gateway_is_alive_and_not_ready(own_gateway: Gateway) -> None:
-    own_gateway.services.drain()
+    own_gateway.services.leave()
     assert own_gateway.http.get("/readyz").json() == {"status": "unavailable", "reasons": ["draining"]}
     assert own_gateway.http.get("/livez").status_code == 200
 

@@ -57,6 +57,36 @@ def test_sigterm_lets_a_chunk_end_and_refuses_new_connections(folder: Path, redi
         assert again.look(upload)["missing"] == []
 
 
+def test_with_a_shutdown_delay_it_is_not_ready_but_serves_new_connections_until_the_delay_is_over(
+    folder: Path, redis_server: str, free_port: int
+) -> None:
+    with gateway_process(folder, redis_server, free_port, SHUTDOWN_DELAY="3") as (gateway, process):
+        job = gateway.finalize(gateway.send(b"x")).json()
+        with gateway.wire(20) as poll:
+            poll.head(f"GET /v1/jobs/{job['id']}?wait=30")
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            until(lambda: httpx.get(gateway.http.base_url.join("/readyz"), trust_env=False).status_code == 503)
+            with gateway.wire() as late:
+                late.head("GET /readyz")
+                assert late.answer().json()["reasons"] == ["draining"]
+            with httpx.Client(base_url=gateway.http.base_url, trust_env=False) as newcomer:
+                again = Gateway(folder, free_port, newcomer)
+                assert again.look(again.send(b"late"))["missing"] == []
+            assert poll.answer().json()["state"] == "queued"  # held until the drain begins
+            assert time.monotonic() - began >= 3
+        assert process.wait(20) == 0
+    assert refuses(free_port)
+
+
+def test_a_second_interrupt_ends_the_shutdown_delay(folder: Path, redis_server: str, free_port: int) -> None:
+    with gateway_process(folder, redis_server, free_port, SHUTDOWN_DELAY="300") as (gateway, process):
+        process.send_signal(signal.SIGINT)
+        until(lambda: gateway.http.get("/readyz").status_code == 503)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
 def test_a_body_that_does_not_end_is_cut_when_the_drain_is_over(
     folder: Path, redis_server: str, free_port: int
 ) -> None:

@@ -3,12 +3,16 @@
 import hashlib
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import psutil
 import pytest
 
+from gateway.intake import READ_LEAST, READ_MOST, IntakeMemory
+from gateway.protocol import MOST_UNREAD
 from tests.integration.gateway.conftest import OpenGateway
-from tests.integration.gateway.rig import Gateway, Json, assert_problem
+from tests.integration.gateway.rig import Gateway, Json, assert_problem, until
 from tests.integration.gateway.wire import Wire
 
 TEN = b"0123456789"
@@ -182,3 +186,67 @@ def _is_connected(connection: socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+# --- bytes that nobody has read yet -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def memory(own_gateway: Gateway) -> IntakeMemory:
+    assert own_gateway.server is not None
+    memory: IntakeMemory = own_gateway.server._app.state.memory
+    return memory
+
+
+@pytest.fixture
+def waiting(own_gateway: Gateway, memory: IntakeMemory) -> Iterator[Wire]:
+    """A connection with a request whose body of 4 MiB is not read yet: another one is sending the same chunk."""
+    path = f"PUT /v1/uploads/{own_gateway.create(4 * MIB)['id']}/chunks/0"
+    with own_gateway.wire() as first, own_gateway.wire() as second:
+        first.head(path, Content_Length=4 * MIB)
+        first.send(TEN)
+        until(lambda: (memory.held, memory.unread) == (10, 0))
+        second.head(path, Content_Length=4 * MIB)
+        yield second
+
+
+def test_unread_bytes_are_counted_until_their_client_goes_away(memory: IntakeMemory, waiting: Wire) -> None:
+    waiting.send(TEN)
+    until(lambda: memory.unread == 10)
+    waiting.socket.close()
+    until(lambda: memory.unread == 0)
+
+
+def test_a_body_that_nobody_reads_is_left_in_the_socket(memory: IntakeMemory, waiting: Wire) -> None:
+    waiting.send(bytes(2 * MIB))
+    until(lambda: memory.unread > MOST_UNREAD)
+    assert memory.unread <= READ_MOST
+
+
+def test_less_is_taken_from_a_socket_while_memory_is_short(memory: IntakeMemory, waiting: Wire) -> None:
+    memory.held += 32 * MIB
+    waiting.send(bytes(2 * MIB))
+    until(lambda: memory.unread > READ_LEAST // 2)
+    assert memory.unread <= 2 * READ_LEAST
+    memory.held -= 32 * MIB
+
+
+@pytest.mark.parametrize("ending", ["answered", "cut"])
+def test_nothing_stays_counted_when_all_is_over(own_gateway: Gateway, memory: IntakeMemory, ending: str) -> None:
+    uploads = [own_gateway.create(MIB) for _ in range(8)]
+    with ExitStack() as opened:
+        wires = [opened.enter_context(own_gateway.wire()) for _ in uploads]
+        for wire, upload in zip(wires, uploads, strict=True):
+            wire.head(put(upload), Content_Length=MIB)
+            wire.send(bytes(MIB if ending == "answered" else MIB - 1))
+        if ending == "answered":
+            assert {wire.answer().status_code for wire in wires} == {200}
+    until(lambda: (memory.held, memory.unread) == (0, 0))
+
+
+def test_a_body_in_single_bytes_arrives(own_gateway: Gateway) -> None:
+    upload = own_gateway.create(MOST_UNREAD)
+    with own_gateway.wire() as wire:
+        wire.head(put(upload), Transfer_Encoding="chunked")
+        wire.send(b"1\r\nx\r\n" * MOST_UNREAD + b"0\r\n\r\n")
+        assert wire.answer().status_code == 200

@@ -37,7 +37,7 @@ class WorkerProcess:
         except (OSError, httpx.HTTPError):
             return False
 
-    async def ended(self, seconds: float = 20.0) -> int:
+    async def ended(self, seconds: float = 60.0) -> int:
         return await asyncio.wait_for(self.process.wait(), seconds)
 
     def send(self, number: signal.Signals) -> None:

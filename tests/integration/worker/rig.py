@@ -15,6 +15,7 @@ from sqlalchemy import update
 from common.db.clock import db_now
 from common.db.database import Database
 from common.db.jobs import Lease
+from common.db.lookups import Lookups
 from common.db.models import File, Job, Upload
 from common.digests import Crc64
 from common.ids import new_id
@@ -38,7 +39,7 @@ class Body:
     """The source of one write, from bytes in memory."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.length, self.crc64 = data, 0, 0
+        self.data, self.length, self.crc64, self.read_ahead = data, 0, 0, True
 
     async def __aiter__(self) -> AsyncIterator[Sequence[bytes]]:
         crc = Crc64()
@@ -65,7 +66,9 @@ class Rig:
     def context(self) -> WorkerContext:
         bell = Bell(self.redis, self.settings.redis, self.metrics)
         signals = Signals(self.redis, self.settings.redis)
-        return WorkerContext(self.settings, self.database, self.storage, bell, signals, self.metrics)
+        return WorkerContext(
+            self.settings, self.database, Lookups(self.database), self.storage, bell, signals, self.metrics
+        )
 
     def second(self, storage: Storage | None = None) -> Rig:
         """Another worker over the same database, storage and queue, with metrics of its own."""
@@ -251,7 +254,7 @@ def with_settings(settings: Settings, **worker: Any) -> Settings:
     return replace(settings, worker=settings.worker.model_copy(update=worker))
 
 
-async def until(condition: Any, seconds: float = 20.0) -> None:
+async def until(condition: Any, seconds: float = 60.0) -> None:
     """Ask an async condition again and again: for what another process does and tells nobody."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110

@@ -51,8 +51,7 @@ async def test_a_zombie_cannot_publish(rig: Rig) -> None:
     await slow.reached.wait()
     await rig.shift(job.id, -1, "lease_until")
     await rig.parts.sweep.take_back_lost()
-    taken = await rig.parts.leases.claim(job.id)
-    assert taken is not None
+    assert await rig.parts.leases.claim([job.id])
 
     slow.go_on.set()
     await attempt
@@ -126,7 +125,7 @@ async def test_a_failed_attempt_comes_back_later_with_its_reason(rig: Rig) -> No
     assert (waiting.error_code, waiting.error_detail) == ("storage_unavailable", "The disk is away.")
     assert waiting.next_attempt_at > waiting.created_at
     assert await rig.redis.zscore("sluice:queue:finalize", f"{job.id}:1") is not None
-    assert await worker.parts.leases.claim(job.id) is None  # not due yet
+    assert await worker.parts.leases.claim([job.id]) == []  # not due yet
 
 
 async def test_an_attempt_after_the_fault_succeeds(rig: Rig) -> None:
@@ -199,7 +198,7 @@ async def test_an_error_of_the_wrapper_itself_never_reaches_arq(rig: Rig, monkey
     async def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(rig.parts.leases, "settle", broken)
+    monkeypatch.setattr(rig.parts.leases, "insist", broken)
     job = await rig.finalize(await rig.upload(CONTENT))
 
     await rig.run()
@@ -230,12 +229,11 @@ async def test_a_file_that_is_there_already_is_not_made_twice(rig: Rig) -> None:
 
 async def test_a_job_is_ended_by_the_holder_of_its_fence_only(rig: Rig) -> None:
     job = await rig.finalize(await rig.upload(CONTENT))
-    first = await rig.parts.leases.claim(job.id)
-    assert first is not None
+    (first,) = await rig.parts.leases.claim([job.id])
     running = await rig.job(job.id)
     await rig.shift(job.id, -1, "lease_until")
     await rig.parts.sweep.take_back_lost()
-    await rig.parts.leases.claim(job.id)
+    await rig.parts.leases.claim([job.id])
 
     async with rig.database.transaction() as repository:
         assert not await repository.jobs.succeed(lease_of(running))

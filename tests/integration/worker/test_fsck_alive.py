@@ -30,7 +30,7 @@ async def every_phase(rig: Rig) -> None:
     waiting = await rig.upload(CONTENT)
     await sealed(rig, waiting, await rig.finalize(waiting, ring=False))  # its worker died before it published
     running = await rig.finalize(await rig.upload(CONTENT), ring=False)
-    assert await rig.parts.leases.claim(running.id) is not None
+    assert await rig.parts.leases.claim([running.id])
     dead = await rig.finalize(await rig.upload(CONTENT), ring=False)
     async with rig.database.transaction() as repository:
         failed = update(Job).where(Job.id == dead.id).values(state=JobState.FAILED, error_code="attempts_exhausted")

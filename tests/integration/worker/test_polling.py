@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from common.queue import Ring
+from common.queue import TASK, Ring
 from common.states import JobKind
 from tests.integration.worker.rig import Rig, until, with_settings
 from worker.polling import PollLoop
@@ -111,6 +111,45 @@ async def test_a_redis_that_fails_in_the_middle_of_a_start_costs_no_slot(
     await stop([task])
 
 
+async def test_a_loop_that_waits_for_redis_turns_all_the_same_but_not_for_ever(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(rig.redis, "zrangebyscore", hangs)
+    monkeypatch.setattr("worker.polling.TICK_SECONDS", 0.01)
+    monkeypatch.setattr("worker.polling.LOOK_SECONDS", 0.2)
+    began = time.monotonic()
+    loop = slow_loop(rig, asyncio.Queue())
+    task = asyncio.create_task(loop.async_run())
+
+    await until(lambda: _later(loop, began + 0.1))
+    await asyncio.sleep(0.3)
+    assert loop.ticked_at < time.monotonic() - 0.09
+    await stop([task])
+
+
+async def test_a_redis_that_is_away_for_a_while_does_not_end_the_loop(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    real, left = rig.redis.zrangebyscore, iter(range(50))
+
+    async def failing(*given: Any, **named: Any) -> Any:
+        if next(left, None) is not None:
+            raise RedisConnectionError("away")
+        return await real(*given, **named)
+
+    monkeypatch.setattr(rig.redis, "zrangebyscore", failing)
+    monkeypatch.setattr("worker.polling.REDIS_PAUSE", 0.0)
+    await rig.context.bell.ring(Ring("job", JobKind.FINALIZE, 0))
+    task = asyncio.create_task(slow_loop(rig, heard, burst=True).async_run())
+
+    assert await asyncio.wait_for(heard.get(), 20) == "job"
+    await stop([task])
+
+
 async def at_once() -> None:
     """What a job does that has nothing to do."""
 
@@ -123,7 +162,7 @@ def slow_loop(
         await end()
 
     settings = rig.settings if burst else with_settings(rig.settings, poll_delay=PAUSE)
-    return PollLoop(settings, JobKind.FINALIZE, rig.redis, task, burst=burst)
+    return PollLoop(settings, JobKind.FINALIZE, rig.redis, {TASK: task}, burst=burst)
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:

@@ -1,9 +1,12 @@
 """A worker as a process: probes, signals, sudden death, and a Redis that forgets everything."""
 
+import asyncio
+import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -46,10 +49,16 @@ def slow(self):
     return real(self)
 seal.Sealing.run = slow
 """
-# A Redis that does not answer is waited for a second.
+# A Redis that does not answer at the start is waited for a second.
 HASTY = """
-import worker.polling
-worker.polling.REDIS_PATIENCE = 1.0
+import worker.app
+worker.app.REDIS_PATIENCE = 1.0
+"""
+# A poll loop that does not turn for some seconds is noticed.
+WATCHFUL = """
+import worker.health, worker.polling
+worker.health.POLL_SILENCE = 3.0
+worker.polling.TICK_SECONDS = 0.1
 """
 # The batch of this process never fills and never times out.
 FULL_BUFFER = """
@@ -113,7 +122,7 @@ async def test_after_kill_9_in_the_middle_another_worker_finishes(
     assert (await rig.job(job.id)).state == JobState.RUNNING
 
     async with worker_process(environment, tmp_path / "b"):
-        await until(lambda: has_state(rig, job.id, JobState.SUCCEEDED), 10)
+        await until(lambda: has_state(rig, job.id, JobState.SUCCEEDED))
 
     assert (await rig.job(job.id)).attempts == 2
 
@@ -131,7 +140,7 @@ async def test_sigterm_gives_the_job_back_with_its_attempt(
     back = await rig.job(job.id)
     assert (back.state, back.attempts) == (JobState.QUEUED, 0)
     async with worker_process(environment, tmp_path / "b"):
-        await until(lambda: has_state(rig, job.id, JobState.SUCCEEDED), 10)
+        await until(lambda: has_state(rig, job.id, JobState.SUCCEEDED))
 
 
 @ON_SQLITE
@@ -164,7 +173,7 @@ async def test_a_worker_that_dies_with_a_full_buffer_loses_nothing(
 
     async with worker_process(environment, tmp_path / "b"):
         for job in await rig.jobs(JobKind.METADATA):
-            await until(lambda job=job: has_state(rig, job.id, JobState.SUCCEEDED), 10)
+            await until(lambda job=job: has_state(rig, job.id, JobState.SUCCEEDED))
 
     assert None not in [(await rig.file(file.id)).attributes for file in files]
 
@@ -176,7 +185,7 @@ async def test_flushall_under_a_running_worker_delays_and_nothing_more(
     async with worker_process(environment, tmp_path / "w"):
         job = await rig.finalize(await rig.upload(CONTENT), ring=False)
         await rig.redis.flushall()
-        await until(lambda: has_state(rig, job.id, JobState.SUCCEEDED), 10)
+        await until(lambda: has_state(rig, job.id, JobState.SUCCEEDED))
 
 
 @ON_SQLITE
@@ -215,28 +224,36 @@ async def test_a_worker_rides_over_a_restart_of_redis(rig: Rig, environment: dic
         await until(lambda: _says(worker, "queue.no_answer"))
         job = await rig.finalize(await rig.upload(CONTENT), ring=False)
         with own_redis(folder):
-            await until(lambda: has_state(rig, job.id, JobState.SUCCEEDED), 15)
+            await until(lambda: has_state(rig, job.id, JobState.SUCCEEDED))
             worker.send(signal.SIGTERM)
             assert await worker.ended() == 0
 
 
 @ON_SQLITE
-async def test_a_worker_whose_redis_stays_away_ends_its_jobs_and_exits_1(rig: Rig, environment: dict[str, str]) -> None:
-    """The supervisor starts it again; what it was doing is done."""
+async def test_a_worker_whose_redis_hangs_ends_its_jobs_stays_alive_and_goes_on_when_it_answers_again(
+    rig: Rig, environment: dict[str, str]
+) -> None:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(short_folder("sluice-worker-"))
         environment["SLUICE_REDIS_URL"] = f"unix://{folder / 'redis.sock'}?db=0"
         marker, go_on = folder / "sealing", folder / "go-on"
-        slow = HASTY + SLOW_SEAL.format(marker=str(marker), go_on=str(go_on))
-        patient = {**environment, "SLUICE_WORKER_DRAIN_SECONDS": "30"}
-        with own_redis(folder):
-            job = await rig.finalize(await rig.upload(CONTENT), ring=False)
-            worker = await stack.enter_async_context(worker_process(patient, folder / "w", wrapper=slow))
+        slow = WATCHFUL + SLOW_SEAL.format(marker=str(marker), go_on=str(go_on))
+        with own_redis(folder) as pid:
+            first = await rig.finalize(await rig.upload(CONTENT), ring=False)
+            worker = await stack.enter_async_context(worker_process(environment, folder / "w", wrapper=slow))
             await until(lambda: exists(marker))
-        await until(lambda: _says(worker, "worker.lost_its_queue"))
-        go_on.touch()
-        assert await worker.ended() == 1
-    assert (await rig.job(job.id)).state == JobState.SUCCEEDED
+            os.kill(pid, signal.SIGSTOP)
+            stack.callback(_go_on, pid)
+            began = time.monotonic()
+            while time.monotonic() < began + 4.0:  # longer than any loop may be silent
+                assert (await worker.probe("/livez")).status_code == httpx.codes.OK
+                await asyncio.sleep(0.1)
+            go_on.touch()
+            await until(lambda: has_state(rig, first.id, JobState.SUCCEEDED))
+            second = await rig.finalize(await rig.upload(CONTENT), ring=False)
+            os.kill(pid, signal.SIGCONT)
+            await until(lambda: has_state(rig, second.id, JobState.SUCCEEDED))
+            assert worker.process.returncode is None
 
 
 @ON_SQLITE
@@ -252,14 +269,20 @@ async def test_a_worker_waits_for_the_migration(environment: dict[str, str], red
 
 
 @contextmanager
-def own_redis(folder: Path) -> Iterator[None]:
-    """A Redis that this test may stop."""
+def own_redis(folder: Path) -> Iterator[int]:
+    """A Redis that this test may stop; its process id."""
     socket_path = folder / "redis.sock"
     binary = redis_binary()
     assert binary is not None
     command = [binary, "--port", "0", "--unixsocket", str(socket_path), "--save", "", "--appendonly", "no"]
-    with running(command, folder / "redis.log", socket_path.exists):
-        yield
+    with running(command, folder / "redis.log", socket_path.exists) as pid:
+        yield pid
+
+
+def _go_on(pid: int) -> None:
+    """Wake a process so that it can be ended; it may be gone."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 async def _says(worker: WorkerProcess, event: str) -> bool:

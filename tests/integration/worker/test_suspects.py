@@ -57,7 +57,7 @@ async def test_jobs_that_said_how_they_failed_or_failed_once_run_beside_a_suspec
 
 async def test_a_job_taken_back_from_a_dead_worker_shows_no_older_error(rig: Rig) -> None:
     job = await finalized(rig, error_code="storage_unavailable", error_detail="The disk is away.")
-    assert await rig.parts.leases.claim(job.id) is not None
+    assert await rig.parts.leases.claim([job.id])
     await rig.shift(job.id, -1, "lease_until")
     await rig.parts.sweep.take_back_lost()
     back = await rig.job(job.id)

@@ -1,14 +1,17 @@
 """What the parts of an embedded stack are given."""
 
+import asyncio
 import os
 import site
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from cli.listener import listen
 from cli.stack import CHECKOUT, Stack, parts_environment, reasons_in, worker_unready
 from common.settings import load_settings
 
@@ -20,9 +23,12 @@ def environment(**inherited: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def stack() -> Stack:
-    env = environment(SLUICE_DRAIN_SECONDS="3", SLUICE_WORKER_DRAIN_SECONDS="7")
-    return Stack(DATA, DATA / "run", "http://127.0.0.1:1", 5, 2, 3, env, load_settings(environ=env))
+def stack() -> Iterator[Stack]:
+    env = environment(SLUICE_SHUTDOWN_DELAY="2", SLUICE_DRAIN_SECONDS="3", SLUICE_WORKER_DRAIN_SECONDS="7")
+    with listen("127.0.0.1", 0) as one, listen("127.0.0.1", 0) as two:
+        one.setblocking(False)
+        two.setblocking(False)
+        yield Stack(DATA, DATA / "run", "http://127.0.0.1:1", 5, [one, two], 3, env, load_settings(environ=env))
 
 
 def test_the_defaults_point_into_the_data_folder() -> None:
@@ -65,13 +71,26 @@ def test_there_are_as_many_parts_as_asked_for(stack: Stack) -> None:
 
 
 def test_every_gateway_gets_the_listening_socket_and_no_worker_does(stack: Stack) -> None:
-    sockets = {part.name[:-2]: part.pass_fds for part in stack.service_parts()}
+    sockets = {part.name[:-2]: part.pass_fds[:1] for part in stack.service_parts()}
     assert sockets == {"gateway": (5,), "worker": ()}
 
 
-def test_a_part_has_its_drain_time_and_a_margin_to_stop(stack: Stack) -> None:
+async def test_each_gateway_has_a_socket_of_its_own_on_which_it_is_asked(stack: Stack) -> None:
+    asked = []
+    for part, probe in zip(stack.service_parts(), stack.probes, strict=False):
+        assert probe.fileno() in part.pass_fds
+        assert part.alive is not None
+        asking = asyncio.ensure_future(part.alive())
+        connection, _ = await asyncio.get_running_loop().sock_accept(probe)
+        with connection:
+            asked.append((await asyncio.get_running_loop().sock_recv(connection, 1000)).split()[1])
+        assert await asking == "does not answer"
+    assert asked == [b"/livez", b"/livez"]
+
+
+def test_a_part_has_its_delay_its_drain_time_and_a_margin_to_stop(stack: Stack) -> None:
     bounds = {part.name[:-2]: part.stop_seconds for part in stack.service_parts()}
-    assert bounds == {"gateway": 8, "worker": 32}
+    assert bounds == {"gateway": 10, "worker": 32}
 
 
 def test_gateways_stop_before_workers(stack: Stack) -> None:

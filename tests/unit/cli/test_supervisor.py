@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,65 +15,12 @@ import pytest
 
 from cli.keeper import STARTS, Backoff
 from cli.part import Part, PartFailedError
+from cli.pulse import Pulse
 from cli.run_folder import RunFolder
 from cli.supervisor import StopRequestedError, Supervisor
-
-# Arguments: name, journal descriptor, "deaf" to ignore SIGTERM, then a variable to report.
-STAND_IN = """
-import os, signal, sys
-name, journal, manners, variable = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
-def tell(word):
-    os.write(journal, f"{name} {word}\\n".encode())
-def stop(*_):
-    tell("stop")
-    if manners != "deaf":
-        raise SystemExit(0)
-signal.signal(signal.SIGTERM, stop)
-tell(f"start {os.getpid()} {os.environ.get(variable)}")
-while True:
-    signal.pause()
-"""
+from tests.unit.cli.stand_ins import STAND_IN, Journal
 
 QUICK = Backoff(first=0.01, longest=0.02)
-
-
-class Journal:
-    """Collects what the stand-ins write, in order, and lets a test wait for a line."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self._news = asyncio.Condition()
-        self._read_end, self.write_end = os.pipe()
-
-    async def read(self) -> None:
-        reader = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(self._read_end, "rb", 0)
-        )
-        try:
-            async for line in reader:
-                await self.add(line.decode().strip())
-        finally:
-            transport.close()
-
-    async def add(self, line: str) -> None:
-        async with self._news:
-            self.lines.append(line)
-            self._news.notify_all()
-
-    async def wait_for(self, start: str, times: int = 1) -> str:
-        """Return the `times`-th line that begins with `start`."""
-
-        def found() -> list[str]:
-            return [line for line in self.lines if line.startswith(start)]
-
-        async with asyncio.timeout(20), self._news:
-            await self._news.wait_for(lambda: len(found()) >= times)
-        return found()[times - 1]
-
-    def pid(self, name: str) -> int:
-        """Process id of the latest life of `name`."""
-        return int([line.split() for line in self.lines if line.startswith(f"{name} start")][-1][2])
 
 
 @pytest.fixture
@@ -183,6 +131,28 @@ async def test_a_killed_part_is_restarted_and_its_pid_file_updated(
 
     assert said == ["gateway-2 exited with signal 9; restarting in 0.01 s"]
     assert int((folder.path / "gateway-2.pid").read_text()) == journal.pid("gateway-2") != killed
+
+
+async def test_a_part_that_is_there_and_does_nothing_is_ended_and_started_again(
+    folder: RunFolder, journal: Journal, part: MakePart, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def alive() -> str:
+        with suppress(psutil.NoSuchProcess, IndexError):  # not started yet, or gone
+            return "frozen" if psutil.Process(journal.pid("one")).status() == psutil.STATUS_STOPPED else ""
+        return ""
+
+    monkeypatch.setattr("cli.keeper.HUNG_SECONDS", 0.1)
+    supervisor = Supervisor(folder, said.append, QUICK, Pulse(silence=0.3))
+    await supervisor.start([replace(part("one"), alive=alive), part("two")], within=20)
+    frozen = journal.pid("one")
+    os.kill(frozen, signal.SIGSTOP)
+    await journal.wait_for("one start", times=2)
+    assert said == [
+        "one is hung (frozen); ending it",
+        "one did not stop in time; killed",
+        "one exited with signal 9; restarting in 0.01 s",
+    ]
+    await supervisor.stop()
 
 
 async def test_only_the_killed_part_is_restarted(supervisor: Supervisor, journal: Journal, part: MakePart) -> None:

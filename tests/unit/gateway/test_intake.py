@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from common.digests import CRC_64, StreamHasher, crc64_bytes
 from common.errors import BodyIncomplete, ChunkLength, DigestMismatch
 from common.settings import HttpSettings
-from gateway.intake import MAX_PIECES, SMALL_BATCH, Intake, IntakeMemory, Pieces
+from gateway.intake import MAX_PIECES, READ_LEAST, READ_MOST, SMALL_BATCH, Intake, IntakeMemory, Pieces
 from tests.unit.gateway.conftest import BodyOf
 
 MIB = 1024 * 1024
@@ -126,6 +126,30 @@ async def test_batches_shrink_when_half_of_the_memory_is_held(body_of: BodyOf, m
     sizes = [sum(map(len, batch)) async for batch in source]
     assert max(sizes) < SMALL_BATCH + 10_000
     assert memory.held == 32 * MIB
+
+
+async def test_bytes_that_nobody_has_read_yet_count_as_well(body_of: BodyOf, memory: IntakeMemory) -> None:
+    memory.unread = 16 * MIB
+    source = Intake(Pieces(body_of([bytes(10_000)] * 50)), memory, limit=500_000)
+    assert max([sum(map(len, batch)) async for batch in source]) < SMALL_BATCH + 10_000
+
+
+async def test_nothing_is_gathered_beside_a_batch_while_memory_is_short(body_of: BodyOf, memory: IntakeMemory) -> None:
+    others = memory.held = 16 * MIB
+    source = Intake(Pieces(body_of([bytes(10_000)] * 50)), memory, limit=500_000)
+    held = []
+    async for batch in source:
+        assert not source.read_ahead
+        held.append(memory.held - others - sum(map(len, batch)))
+    assert held == [0] * len(held)
+
+
+def test_reads_shrink_as_memory_fills_but_never_end(memory: IntakeMemory) -> None:
+    sizes = []
+    for held, unread in ((0, 0), (15, 0), (15 * MIB, MIB - 100_000), (16 * MIB, 0), (100 * MIB, 100 * MIB)):
+        memory.held, memory.unread = held, unread
+        sizes.append(memory.read_size())
+    assert sizes == [READ_MOST, READ_MOST, 100_000, READ_LEAST, READ_LEAST]
 
 
 async def test_a_batch_of_tiny_pieces_has_no_more_than_one_gather_write_takes(

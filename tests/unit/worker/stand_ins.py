@@ -43,10 +43,10 @@ class FakeDatabase:
             raise self.broken
         yield self
 
-    async def claim(self, job_id: str, owner: str, lease_seconds: float) -> Job | None:
+    async def claim(self, job_ids: Sequence[str], owner: str, lease_seconds: float) -> list[Job]:
         del owner, lease_seconds
-        self.kept.add(job_id)
-        return Job(id=job_id, fence=1)
+        self.kept |= set(job_ids)
+        return [Job(id=job_id, fence=1) for job_id in job_ids]
 
     async def renew(self, owner: str, job_ids: Iterable[str], lease_seconds: float) -> set[str]:
         del owner, lease_seconds

@@ -9,7 +9,7 @@ from common.errors import DatabaseUnavailable
 from common.settings import WorkerSettings
 from common.telemetry import Metrics
 from tests.unit.worker.stand_ins import Clock
-from worker.health import POLL_SILENCE, Health, health_app
+from worker.health import POLL_SILENCE, Check, Health, health_app
 
 
 @dataclass
@@ -72,6 +72,18 @@ async def test_a_database_that_is_away_is_no_reason_to_be_restarted(worker: Work
     worker.database_away = True
     assert (await worker.get("/livez")).status_code == 200
     assert (await worker.get("/readyz")).json()["reasons"] == ["database does not answer"]
+
+
+async def test_a_check_that_breaks_is_told_and_the_others_are_asked_all_the_same(worker: Worker) -> None:
+    async def broken() -> None:
+        raise RuntimeError("Event loop is closed")
+
+    worker.database_away = True
+    checks: dict[str, Check] = {"redis": broken, "database": worker.database}
+    worker.health.watch({"finalize": worker.loop}, worker.heartbeat, checks)
+    answer = await worker.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["reasons"] == ["redis cannot be asked", "database does not answer"]
 
 
 @pytest.mark.parametrize("phase", ["starting", "draining"])

@@ -28,8 +28,7 @@ def leases(database: FakeDatabase, clock: Clock) -> Leases:
 
 
 async def working(leases: Leases, job_id: str = "a") -> Hold:
-    hold = await leases.claim(job_id)
-    assert hold is not None
+    (hold,) = await leases.claim([job_id])
     hold.work = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
     return hold
 
@@ -92,6 +91,23 @@ async def test_a_database_that_is_away_is_waited_for_as_long_as_the_lease(
     await leases.beat()
     assert (lost_early, hold.lost) == (False, True)
     assert await is_stopped(hold)
+
+
+async def test_the_heartbeat_survives_whatever_its_database_raises(leases: Leases, database: FakeDatabase) -> None:
+    hold = await working(leases)
+    database.broken = ZeroDivisionError("a bug")
+    keeping = asyncio.create_task(leases.keep())
+    asked = database.transactions
+    while database.transactions < asked + 2:
+        assert not keeping.done()
+        await asyncio.sleep(0)
+    database.broken = None
+    renewed = hold.renewed_at = 0.0
+    while hold.renewed_at == renewed:
+        assert not keeping.done()
+        await asyncio.sleep(0)
+    keeping.cancel()
+    assert not await is_stopped(hold)
 
 
 async def test_the_lease_counts_from_before_the_statement(leases: Leases, clock: Clock) -> None:
@@ -157,4 +173,4 @@ async def test_the_last_transaction_is_given_up_with_the_lease(
 async def test_a_claim_says_that_the_database_is_away(leases: Leases, database: FakeDatabase) -> None:
     database.away = True
     with pytest.raises(DatabaseUnavailable):
-        await leases.claim("a")
+        await leases.claim(["a"])

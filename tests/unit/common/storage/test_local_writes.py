@@ -215,12 +215,14 @@ async def test_no_chunk_is_taken_while_a_sealer_has_the_data(
     assert await put(storage, upload, 0, DATA) == receipt_of(0, DATA)
 
 
-async def test_one_batch_is_gathered_while_one_is_written(
-    opened: OpenLocal, upload: UploadKey, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("read_ahead", "most"), [(True, 2), (False, 1)], ids=["enough memory", "memory is short"])
+async def test_one_batch_is_gathered_while_one_is_written_if_there_is_memory_for_it(
+    opened: OpenLocal, upload: UploadKey, monkeypatch: pytest.MonkeyPatch, read_ahead: bool, most: int
 ) -> None:
     storage = opened()
     await storage.begin(*beginning(upload, CHUNK))
     gate, body, pwritev = threading.Event(), Body(DATA, batch=4096), os.pwritev
+    body.read_ahead = read_ahead
     ahead: list[int] = []
 
     def slow(descriptor: int, buffers: Sequence[bytes], offset: int) -> int:
@@ -230,7 +232,7 @@ async def test_one_batch_is_gathered_while_one_is_written(
 
     monkeypatch.setattr(os, "pwritev", slow)
     await storage.write(upload, Segment(0, CHUNK), body)
-    assert max(ahead) == 2 * 4096
+    assert max(ahead) == most * 4096
 
 
 async def test_a_write_that_fails_while_the_body_breaks_off_tells_of_the_body(

@@ -35,7 +35,7 @@ async def test_an_aborted_upload_cannot_come_back_after_a_power_loss(
     def recording(folder: Path) -> None:
         synced.append((folder, paths.folder.exists() or paths.dying.exists()))
 
-    monkeypatch.setattr("common.storage.local.sync_folder", recording)
+    monkeypatch.setattr("common.storage.folder.sync_folder", recording)
 
     await opened(durability="chunk").abort(received)
 
@@ -48,7 +48,7 @@ async def test_an_upload_that_is_gone_already_is_synced_away_too(
     """Whoever removed it may have died before it could sync."""
     await opened().abort(received)
     synced: list[Path] = []
-    monkeypatch.setattr("common.storage.local.sync_folder", synced.append)
+    monkeypatch.setattr("common.storage.folder.sync_folder", synced.append)
 
     await opened(durability="chunk").abort(received)
 

@@ -1,0 +1,59 @@
+"""Publish: the sealed bytes of an upload become a file, in one transaction for all that are sealed at the same moment.
+
+Of several, each stands for itself: what is wrong with one is found by trying each alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.db.database import Database
+from common.db.models import File, Job
+from common.errors import DatabaseUnavailable, LeaseLost, UploadGone
+from common.gather import Gather
+from common.queue import MOST_IN_GROUP, Bell, ring_of, share_bell
+from worker.lease import Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A file, the job that made it, and the metadata job that follows."""
+
+    hold: Hold
+    file: File
+    metadata: Job
+
+
+class Publisher:
+    """Writes publications. One per worker process."""
+
+    def __init__(self, database: Database, bell: Bell) -> None:
+        self._database = database
+        self._bell = bell
+        self._gather = Gather(self._write, MOST_IN_GROUP, shared=(DatabaseUnavailable,))
+
+    async def publish(self, publication: Publication) -> None:
+        """Raises LeaseLost, UploadGone, IntegrityError (a file of this upload is there already), DatabaseUnavailable;
+        then nothing of it was written. Otherwise the bell of the metadata job was rung."""
+        await asyncio.shield(await self._gather.ask(publication))
+
+    async def close(self) -> None:
+        """Wait for the transactions on their way."""
+        await self._gather.close()
+
+    async def _write(self, asked: Sequence[Publication]) -> list[asyncio.Task[bool] | Exception]:
+        share_bell([publication.metadata for publication in asked])
+        async with self._database.transaction() as db:
+            # The jobs first: their fences decide whether anything else of this transaction may happen.
+            held = await db.jobs.succeed_all([publication.hold.lease for publication in asked])
+            allowed = [publication for publication in asked if publication.hold.lease.job_id in held]
+            await db.files.insert_all([publication.file for publication in allowed])
+            keys = [(publication.file.tenant, publication.file.upload_id) for publication in allowed]
+            if keys and await db.uploads.complete_all(keys) != set(keys):
+                raise UploadGone("The upload was given up while it was being verified; create a new upload.")
+            await db.jobs.insert_all([publication.metadata for publication in allowed])
+        ringing = asyncio.create_task(self._bell.ring(*(ring_of(publication.metadata) for publication in allowed)))
+        lost = LeaseLost("The lease was lost before the file was published.")
+        return [ringing if publication.hold.lease.job_id in held else lost for publication in asked]
