@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.output import complain, print_json
-from cli.parts import EnvFile, settings_or_exit
+from cli.processes import EnvFile, settings_or_exit
 from common.db.database import Database
 from common.fsck import Finding, Fsck
 from common.settings import Settings

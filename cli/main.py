@@ -16,9 +16,9 @@ COMMANDS = (
     ("job", "cli.job:job", "Show a job, or wait for it."),
     ("jobs", "cli.jobs:jobs", "List jobs, or drive failed ones again."),
     ("rm", "cli.rm:rm", "Remove files for good."),
-    ("gateway", "cli.parts:gateway", "Run one HTTP gateway."),
-    ("worker", "cli.parts:worker", "Run one worker."),
-    ("migrate", "cli.parts:migrate", "Bring the database schema up to date."),
+    ("gateway", "cli.processes:gateway", "Run one HTTP gateway."),
+    ("worker", "cli.processes:worker", "Run one worker."),
+    ("migrate", "cli.processes:migrate", "Bring the database schema up to date."),
     ("fsck", "cli.fsck:fsck", "Compare the storage with the database."),
 )
 

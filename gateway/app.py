@@ -13,9 +13,9 @@ from common.settings import Settings
 from common.telemetry import Metrics
 from gateway import problems
 from gateway.api import content, files, health, ingest, jobs, parts, uploads
+from gateway.assembly import Services, open_services
 from gateway.guards import Guards
 from gateway.intake import IntakeMemory
-from gateway.services import Services, open_services
 
 DESCRIPTION = """
 Queue-backed upload ingestion. Create an upload, send its chunks in any order, finalize, poll the job, read the file.

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from gateway.assembly import Services as ServicesValue
 from gateway.service.caller import Caller as CallerValue
 from gateway.service.chunks import ChunkService
 from gateway.service.direct import DirectService
@@ -17,7 +18,6 @@ from gateway.service.finalize import FinalizeService
 from gateway.service.ingest import IngestService
 from gateway.service.jobs import JobService
 from gateway.service.uploads import UploadService
-from gateway.services import Services as ServicesValue
 
 DEFAULT_TENANT = "default"
 

@@ -23,9 +23,9 @@ from fastapi import FastAPI
 from common.settings import HttpSettings, Settings
 from common.telemetry import configure_logging, get_logger
 from gateway.app import create_app
+from gateway.assembly import Services
 from gateway.protocol import protocol_with
 from gateway.reading import reader_of
-from gateway.services import Services
 
 log = get_logger(__name__)
 

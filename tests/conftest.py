@@ -10,7 +10,14 @@ The fixtures live in `tests/fixtures/`, one module each:
 - `stack`: `start_stack` (the whole service by `sluice up`)
 - `topology`: `behind_nginx` (what docker-compose.yml runs, process by process; skipped where there is no nginx)
 - `guards`: no settings from outside, no process left behind (both act by themselves)
+
+Hypothesis has no deadlines here: a busy machine is no bug.
 """
+
+from hypothesis import settings
+
+settings.register_profile("any speed", deadline=None)
+settings.load_profile("any speed")
 
 pytest_plugins = [
     "tests.fixtures.faults",

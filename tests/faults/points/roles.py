@@ -26,10 +26,10 @@ from common.settings import load_settings
 from common.states import JobKind, UploadState
 from common.storage import journal
 from common.telemetry import Metrics
+from gateway.assembly import Services, open_services
 from gateway.intake import IntakeMemory, Pieces
 from gateway.service.caller import Caller
 from gateway.service.requests import NewUpload
-from gateway.services import Services, open_services
 from tests.faults.controls import removals
 from tests.faults.controls.zombie import zombie
 from tests.faults.points import script

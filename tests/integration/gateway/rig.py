@@ -17,8 +17,8 @@ import httpx
 
 from common.settings import load_settings
 from gateway.app import create_app
+from gateway.assembly import Services
 from gateway.server import DrainingServer
-from gateway.services import Services
 from tests.integration.gateway.wire import Wire
 
 TENANT = "default"
