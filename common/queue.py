@@ -30,6 +30,7 @@ TASK = "run_job"
 """The ARQ function of a ring for one job, by name: the kind of work stands in the job row."""
 GROUP_TASK = "run_jobs"
 """The ARQ function of a ring for several jobs."""
+RINGS_AT_ONCE = 8  # connections that the rings of one process take
 MOST_IN_GROUP = 32
 GROUP_BYTES = 1024**2
 """Jobs of up to so many bytes may share a ring: what is around them costs more than the work."""
@@ -91,6 +92,7 @@ class Bell:
         self._settings = settings
         self._metrics = metrics
         self._rest = Rest(settings.redis_timeout)
+        self._connections = asyncio.Semaphore(RINGS_AT_ONCE)
 
     async def ring(self, *rings: Ring) -> bool:
         """Whether Redis took all within `redis_timeout` seconds. Rings of one name are one.
@@ -100,19 +102,27 @@ class Bell:
         by_name: dict[str, list[Ring]] = {}
         for ring in rings:
             by_name.setdefault(ring.name, []).append(ring)
-        return all([await self._ring(group) for group in by_name.values()])
-
-    async def _ring(self, group: Sequence[Ring]) -> bool:
         if self._rest.now:
-            return self._failed(group, "Rest")
+            return self._failed(rings, "Rest")
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._settings.redis_timeout):
-                await self._enqueue(group)
-        except (RedisError, OSError, TimeoutError) as error:
+                outcomes = await asyncio.gather(*map(self._one_of_some, by_name.values()), return_exceptions=True)
+        except TimeoutError:
             self._rest.failed(began)
-            return self._failed(group, type(error).__name__)
-        return True
+            return self._failed(rings, "TimeoutError")
+        heard = True
+        for group, error in zip(by_name.values(), outcomes, strict=True):
+            if isinstance(error, (RedisError, OSError)):
+                self._rest.failed(began)
+                heard = self._failed(group, type(error).__name__)
+            elif error is not None:
+                raise error
+        return heard
+
+    async def _one_of_some(self, group: Sequence[Ring]) -> None:
+        async with self._connections:
+            await self._enqueue(group)
 
     def _failed(self, group: Sequence[Ring], error: str) -> bool:
         for ring in group:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from common.attach import attach
@@ -17,6 +17,7 @@ from common.settings import LimitsSettings, Settings
 from common.signals import Signals
 from common.storage import open_storage
 from common.storage.base import Identifies, Storage
+from common.tasks import cancelled
 from common.telemetry import Metrics, get_logger
 from gateway.intake import IntakeMemory
 from gateway.service.chunks import ChunkService
@@ -25,7 +26,7 @@ from gateway.service.facts import FactsCache
 from gateway.service.files import FileService
 from gateway.service.finalize import FinalizeService
 from gateway.service.ingest import IngestService
-from gateway.service.jobs import JobService, Waiters
+from gateway.service.jobs import STOP_SECONDS, JobService, Waiters
 from gateway.service.limits import fitted
 from gateway.service.uploads import UploadService
 
@@ -71,7 +72,7 @@ async def open_services(settings: Settings, metrics: Metrics, memory: IntakeMemo
         storage = open_storage(settings.storage)
         stack.push_async_callback(storage.close)
         attaching = asyncio.create_task(_attach(database, storage), name="attach")
-        stack.push_async_callback(_cancelled, attaching)
+        stack.push_async_callback(cancelled, [attaching], STOP_SECONDS)
         redis = open_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         bell = Bell(redis, settings.redis, metrics)
@@ -114,9 +115,3 @@ async def _attach(database: Database, storage: Identifies) -> None:
                 log.warning("gateway.waiting", code=error.code, detail=error.detail)
             told = True
         await asyncio.sleep(ATTACH_PAUSE)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -25,6 +25,7 @@ from common.settings import Settings
 from common.signals import Signals
 from common.states import JobKind
 from common.storage import open_storage
+from common.tasks import cancelled
 from common.telemetry import Metrics, configure_logging, get_logger
 from worker.batch import ResultBatch
 from worker.context import WorkerContext
@@ -45,7 +46,6 @@ DATABASE_PATIENCE = 60.0  # seconds to wait at start for a database at the newes
 REDIS_PAUSE = 2.0  # seconds between two looks at a Redis that is not there yet
 GIVE_BACK_SECONDS = 3.0  # what cancelled jobs may take to go back to the queue
 CLOSE_SECONDS = 1.0  # what each part may take to end
-CANCEL_SECONDS = 0.1  # between two cancellations of the same task
 
 
 def run(settings: Settings, queues: tuple[str, ...] | None = None) -> int:
@@ -216,7 +216,7 @@ class WorkerProcess:
         await parts.batch.close()
         arq_tasks = [task for loop in parts.loops for task in loop.tasks.values()]
         await asyncio.wait(arq_tasks, timeout=CLOSE_SECONDS) if arq_tasks else None
-        await _cancelled([*parts.tasks, *parts.polling, *arq_tasks], CLOSE_SECONDS)
+        await cancelled([*parts.tasks, *parts.polling, *arq_tasks], CLOSE_SECONDS)
         log.info("worker.stopped", drained=drained.done() and not drained.cancelled() and drained.result())
 
 
@@ -248,17 +248,6 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-
-
-async def _cancelled(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
-    """End tasks. More than one cancellation each if need be: one that comes while Redis is connected to is lost."""
-    deadline = time.monotonic() + seconds
-    pending = {task for task in tasks if not task.done()}
-    while pending and time.monotonic() < deadline:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_SECONDS)
-    await _ended([task for task in tasks if task.done()], 0)
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:

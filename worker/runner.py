@@ -28,6 +28,7 @@ log = get_logger(__name__)
 CLAIM_PATIENCE = 10.0  # seconds to go on trying to claim while the database is away; then the sweep rings again
 CLAIM_PAUSE = 0.5
 SUSPECT_LOSSES = 2  # lost workers that may be chance: a deploy and a crash
+SUSPECT_SPACING = 0.05  # seconds between two of them in line
 SUSPECT_PAUSE = 1.0  # seconds until a suspect that found another one running is rung again
 
 
@@ -65,6 +66,7 @@ class Runner:
         self._running: set[Hold] = set()
         self._stopping = False
         self._suspect_runs = False
+        self._next_suspect = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -139,8 +141,11 @@ class Runner:
                 self._suspect_runs = False
 
     async def _put_off(self, hold: Hold) -> None:
+        """Back to the queue, each a little later than the one before: a line of them is not rung all at once."""
+        now = time.monotonic()
+        self._next_suspect = max(now + SUSPECT_PAUSE, self._next_suspect + SUSPECT_SPACING)
         try:
-            await self._requeue(hold, SUSPECT_PAUSE, None, give_back_attempt=True)
+            await self._requeue(hold, self._next_suspect - now, None, give_back_attempt=True)
         except LeaseLost:
             log.info("job.fence_refused")
         finally:

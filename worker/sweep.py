@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from common.db.models import File, Job, Upload
@@ -22,6 +22,7 @@ from worker.context import WorkerContext
 log = get_logger(__name__)
 
 AT_ONCE = 100  # rows of one step that cost a storage call each
+LOST_AT_ONCE = 500  # jobs that go back in one transaction
 BELLS_AT_ONCE = 500  # bells that are looked at in one round trip
 BELL_ROUNDS = 4  # rounds of one pass while bells turn out to be lost
 PURGE_AT_ONCE = 1000
@@ -71,15 +72,17 @@ class Sweep:
     async def take_back_lost(self) -> None:
         """Jobs whose worker is silent go back to the queue; those without attempts left are dead letters."""
         most = self._context.settings.worker.max_attempts
-        async with self._database.transaction() as repository:
-            jobs = await repository.jobs.take_back_lost(most, AT_ONCE)
-        for job in jobs:
-            if job.state == JobState.FAILED:
-                self._count("attempts_exhausted", job)
-                await self._context.signals.ended(job.id)
-            else:
-                self._count("lease_lost", job)
-                await self._context.bell.ring(_ring(job))
+        jobs: Sequence[Job] = ()
+        while not jobs or len(jobs) >= LOST_AT_ONCE:
+            async with self._database.transaction() as repository:
+                jobs = await repository.jobs.take_back_lost(most, LOST_AT_ONCE)
+            for job in jobs:
+                self._count("attempts_exhausted" if job.state == JobState.FAILED else "lease_lost", job)
+            dead = [job.id for job in jobs if job.state == JobState.FAILED]
+            await asyncio.gather(*map(self._context.signals.ended, dead))
+            await self._context.bell.ring(*(_ring(job) for job in jobs if job.state != JobState.FAILED))
+            if not jobs:
+                return
 
     async def ring_again(self) -> None:
         """Due jobs that nobody took and whose bell is not in the queue any more (Redis was emptied or away).
@@ -100,7 +103,7 @@ class Sweep:
                 moved = await repository.jobs.ring_again(lost, silent)
             for job in moved:
                 self._count("bell_lost", job)
-                await self._context.bell.ring(_ring(job))
+            await self._context.bell.ring(*map(_ring, moved))
             if not lost or len(jobs) < BELLS_AT_ONCE:
                 return
 

@@ -66,6 +66,14 @@ def _held(lease: Lease) -> ColumnElement[bool]:
     )
 
 
+def _all_held(leases: Sequence[Lease]) -> ColumnElement[bool]:
+    return and_(
+        tuple_(Job.id, Job.fence).in_([(lease.job_id, lease.fence) for lease in leases]),
+        Job.state == JobState.RUNNING,
+        Job.lease_owner == leases[0].owner,
+    )
+
+
 class Jobs(Statements):
     """Methods with a tenant serve callers; the others serve the worker that runs a job, or the sweep."""
 
@@ -202,9 +210,7 @@ class Jobs(Statements):
             update(Job)
             .where(
                 Job.id.in_([lease.job_id for lease in leases]),  # this one is served by the primary key
-                tuple_(Job.id, Job.fence).in_([(lease.job_id, lease.fence) for lease in leases]),
-                Job.state == JobState.RUNNING,
-                Job.lease_owner == leases[0].owner,
+                _all_held(leases),
             )
             .values(state=JobState.SUCCEEDED, finished_at=db_now(), **_LET_GO, **_NO_ERROR)
             .returning(Job.id)

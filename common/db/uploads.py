@@ -88,13 +88,13 @@ class Uploads(Statements):
         )
         return await self._changed(statement) == 1
 
-    async def start_all(self, starts: Sequence[Start]) -> set[Key]:
-        """open -> finalizing for many; those that moved."""
+    async def start_all(self, starts: Sequence[Start], *, wait: bool) -> set[Key]:
+        """open -> finalizing for many; those that moved. Rows that somebody else holds are waited for or left out."""
         # in the order of the ids, so that two gateways never wait for each other
         still_open = select(Upload.tenant, Upload.id).where(
             *named(Upload, [(start.tenant, start.upload_id) for start in starts]), Upload.state == UploadState.OPEN
         )
-        found = await self._session.execute(still_open.order_by(Upload.id).with_for_update())
+        found = await self._session.execute(still_open.order_by(Upload.id).with_for_update(skip_locked=not wait))
         moving = {(tenant, upload_id) for tenant, upload_id in found}
         rows = [_new_values(start) for start in starts if (start.tenant, start.upload_id) in moving]
         if rows:
@@ -102,12 +102,23 @@ class Uploads(Statements):
             await connection.execute(_START, rows)
         return moving
 
-    async def complete_all(self, keys: Sequence[Key]) -> set[Key]:
-        """finalizing -> complete for many; those that moved. Their file ids were chosen at finalize."""
-        statement = update(Upload).where(*named(Upload, keys), Upload.state == UploadState.FINALIZING)
+    async def complete_all(self, keys: Sequence[Key], *, wait: bool) -> set[Key]:
+        """finalizing -> complete for many; those that moved. Their file ids were chosen at finalize.
+
+        Rows that somebody else holds are waited for or left out.
+        """
+        sealed = (*named(Upload, keys), Upload.state == UploadState.FINALIZING)
+        free = select(Upload.id).where(*sealed).order_by(Upload.id).with_for_update(skip_locked=not wait)
+        statement = update(Upload).where(Upload.id.in_(free), *sealed)
         moved = statement.values(state=UploadState.COMPLETE, finished_at=db_now()).returning(Upload.tenant, Upload.id)
         found = await self._session.execute(moved.execution_options(synchronize_session=False))
         return {(tenant, upload_id) for tenant, upload_id in found}
+
+    async def abort_open(self, keys: Sequence[Key]) -> list[str]:
+        """open -> aborted for many; the ids of those that moved."""
+        statement = update(Upload).where(*named(Upload, keys), Upload.state == UploadState.OPEN)
+        moved = statement.values(state=UploadState.ABORTED, finished_at=db_now()).returning(Upload.id)
+        return list(await self._returned(moved))
 
     async def remove_open(self, tenant: str, upload_id: str) -> None:
         """Remove the row of an upload that could not begin."""

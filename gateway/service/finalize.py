@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from common.db.clock import NOW
 from common.db.database import Database
 from common.db.lookups import Lookups
 from common.db.models import Job, Upload
+from common.db.statements import Key
 from common.db.uploads import Said, Start
 from common.errors import ChunksMissing, DatabaseUnavailable, InvalidDigest, UploadNotOpen
 from common.gather import Gather
@@ -61,9 +63,10 @@ class FinalizeService:
 
         Of several calls at once one makes the job and all return it; those whose digests are not in it are refused.
         """
-        job = _new_job(caller, upload, said.size)
-        assert job.file_id is not None
-        ringing = await self._starts.ask((Start(upload.tenant, upload.id, job.id, job.file_id, said), job))
+        wanted = _wanted(caller, upload, said)
+        ringing = await self._starts.ask(wanted)
+        if ringing is None:  # not open any more, or somebody holds its row: then it waits where nobody else does
+            (ringing,) = await self._start([wanted], wait=True)
         self._facts.forget(upload.tenant, upload.id)
         if ringing is None:
             upload = await self._uploads.load(caller, upload.id)
@@ -71,19 +74,35 @@ class FinalizeService:
                 return await self._job_of(caller, upload, given or {})
             raise UploadNotOpen(f"The upload is {upload.state}.", state=upload.state)
         await asyncio.shield(ringing)
-        log.info("upload.finalizing", upload_id=upload.id, job_id=job.id)
-        return job
+        log.info("upload.finalizing", upload_id=upload.id, job_id=wanted.job.id)
+        return wanted.job
 
-    async def _start_all(self, starts: Sequence[tuple[Start, Job]]) -> list[asyncio.Task[bool] | None]:
-        """One transaction and one ring for all who finalize in the same moment: the ring of each, None where the
-        upload is not open any more."""
-        share_bell([job for _, job in starts])
+    async def start_together(self, caller: Caller, uploads: Sequence[tuple[Upload, Said]]) -> list[Job]:
+        """The same for several uploads of one request: all of them or none. Raises UploadNotOpen."""
+        wanted = [_wanted(caller, upload, said) for upload, said in uploads]
+        (ringing, *_) = await self._start(wanted, wait=True, together=True)
+        assert ringing is not None
+        await asyncio.shield(ringing)
+        log.info("uploads.finalizing", upload_ids=[upload.id for upload, _ in uploads])
+        return [each.job for each in wanted]
+
+    async def _start_all(self, wanted: Sequence[Wanted]) -> list[asyncio.Task[bool] | None]:
+        return await self._start(wanted, wait=False)
+
+    async def _start(
+        self, wanted: Sequence[Wanted], *, wait: bool, together: bool = False
+    ) -> list[asyncio.Task[bool] | None]:
+        """One transaction and one ring for all: the ring of each, None where the upload is not open any more or, unless
+        `wait`, held by somebody else. With `together` one that is not open is the end of all: UploadNotOpen."""
+        share_bell([each.job for each in wanted])
         async with self._database.transaction() as db:
-            moved = await db.uploads.start_all([start for start, _ in starts])
-            jobs = [job for start, job in starts if (start.tenant, start.upload_id) in moved]
+            moved = await db.uploads.start_all([each.start for each in wanted], wait=wait)
+            jobs = [each.job for each in wanted if each.key in moved]
+            if together and len(jobs) < len(wanted):
+                raise UploadNotOpen("An upload of this request was ended by somebody else; send the request again.")
             await db.jobs.insert_all(jobs)
         ringing = asyncio.create_task(self._bell.ring(*map(ring_of, jobs)))
-        return [ringing if (start.tenant, start.upload_id) in moved else None for start, _ in starts]
+        return [ringing if each.key in moved else None for each in wanted]
 
     async def _job_of(self, caller: Caller, upload: Upload, given: Mapping[str, str]) -> Job:
         """The job that there is. Raises InvalidDigest where it does not compare what this call declares."""
@@ -97,6 +116,24 @@ class FinalizeService:
         if job is None:
             raise UploadNotOpen(f"The upload is {upload.state}; its job was removed.", state=upload.state)
         return job
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An upload that is to be finalized, and the job that does it."""
+
+    start: Start
+    job: Job
+
+    @property
+    def key(self) -> Key:
+        return self.start.tenant, self.start.upload_id
+
+
+def _wanted(caller: Caller, upload: Upload, said: Said) -> Wanted:
+    job = _new_job(caller, upload, said.size)
+    assert job.file_id is not None
+    return Wanted(Start(upload.tenant, upload.id, job.id, job.file_id, said), job)
 
 
 def _new_job(caller: Caller, upload: Upload, size: int) -> Job:

@@ -87,9 +87,9 @@ class IngestService:
         check_size(length or 0, self._limits)
         chunk_size = chunk_size_of_stream(self._limits, self._storage.chunk_limits, length)
         upload = self._uploads.new_row(caller, filename, content_type, Description(), length, chunk_size)
-        await self._uploads.insert(upload)
         entry = Received(upload, 0)
-        delivery.received.append(entry)
+        delivery.received.append(entry)  # before the row is written: who is cut off meanwhile leaves nothing
+        await self._uploads.insert(upload)
         if length is not None and self._memory.has_room_for(length):
             await self._put(entry, pieces, length, declared or {})
             return
@@ -104,21 +104,23 @@ class IngestService:
     async def accept(self, caller: Caller, delivery: Delivery, about: Description) -> list[Accepted]:
         """Finalize every file of the delivery, with what the client said about them."""
         checked = check_about(about, self._limits)
-        accepted = []
-        for entry in delivery.received:
-            upload = entry.upload
-            said = Said(entry.size, checked.description, checked.metadata, checked.tags, upload.digests)
-            job = await self._finalizing.start_job(caller, upload, said)
-            accepted.append(Accepted(upload.filename, upload.id, job))
-        return accepted
+        uploads = [
+            (entry.upload, Said(entry.size, checked.description, checked.metadata, checked.tags, entry.upload.digests))
+            for entry in delivery.received
+        ]
+        if len(uploads) == 1:  # shares its transaction with other requests
+            jobs = [await self._finalizing.start_job(caller, *uploads[0])]
+        else:
+            jobs = await self._finalizing.start_together(caller, uploads)
+        return [Accepted(upload.filename, upload.id, job) for (upload, _), job in zip(uploads, jobs, strict=True)]
 
     async def discard(self, caller: Caller, delivery: Delivery) -> None:
-        """Abort what is still open of a delivery that failed; the rest is accepted already."""
-        for entry in delivery.received:
-            try:
-                await self._uploads.abort(caller, entry.upload.id)
-            except SluiceError as error:
-                log.info("delivery.not_discarded", upload_id=entry.upload.id, code=error.code)
+        """Abort what is still open of a delivery that failed."""
+        upload_ids = [entry.upload.id for entry in delivery.received]
+        try:
+            await self._uploads.abort_all(caller, upload_ids)
+        except SluiceError as error:  # they expire
+            log.warning("delivery.not_discarded", upload_ids=upload_ids, code=error.code)
 
     async def _put(self, entry: Received, pieces: Pieces, length: int, declared: Digests) -> None:
         """A small file: received whole into memory, then stored in one go."""

@@ -19,12 +19,14 @@ from common.ids import is_id
 from common.queue import Bell, ring_of
 from common.signals import Signals
 from common.states import JOB_FINAL, JobKind, JobState
+from common.tasks import cancelled
 from common.telemetry import get_logger
 from gateway.service.caller import Caller
 
 log = get_logger(__name__)
 
 PAGE_BYTES = 4 * MIB  # a page of a listing ends where it passes this
+STOP_SECONDS = 5.0  # what the tasks of a process may take to end
 LOOK_SECONDS = 1.0  # how late a waiting client hears of the end when Redis lost the wake-up
 LOOK_BATCH = 1000  # ids in one statement
 
@@ -64,9 +66,7 @@ class Waiters:
         ]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(self._tasks, STOP_SECONDS)
 
     def release(self) -> None:
         """Answer every waiting poll now, and let none wait any more: the server is shutting down."""

@@ -216,6 +216,24 @@ class UploadService:
 
     # --- abort ----------------------------------------------------------------------------------------------
 
+    async def abort_all(self, caller: Caller, upload_ids: Sequence[str]) -> None:
+        """End those of some uploads that are open, in one transaction, and free their bytes. Raises
+        DatabaseUnavailable; bytes that could not be removed are left to the sweep."""
+        if not upload_ids:
+            return
+        async with self._database.transaction() as db:
+            ended = await db.uploads.abort_open([(caller.tenant, upload_id) for upload_id in upload_ids])
+        removed = []
+        for upload_id in ended:
+            self._facts.forget(caller.tenant, upload_id)
+            with suppress(StorageUnavailable):
+                await self._storage.abort(UploadKey(caller.tenant, upload_id))
+                removed.append(upload_id)
+        if removed:
+            async with self._database.transaction() as db:
+                await db.uploads.mark_cleaned(*removed)
+        log.info("uploads.aborted", upload_ids=list(ended))
+
     async def abort(self, caller: Caller, upload_id: str) -> None:
         """End an open upload and free its bytes; again: nothing. Raises UploadNotFound, UploadFinalized."""
         upload = await self.load(caller, upload_id)

@@ -48,7 +48,7 @@ async def test_many_uploads_start_at_once_and_only_open_ones(database: Database)
     starts = [start_of(upload.id) for upload in (*opened, ended, others)]
 
     async with database.transaction() as repository:
-        moved = await repository.uploads.start_all(starts)
+        moved = await repository.uploads.start_all(starts, wait=True)
 
     assert moved == {(TENANT, upload.id) for upload in opened}
     for start in starts[:3]:
@@ -61,7 +61,7 @@ async def test_many_uploads_start_at_once_and_only_open_ones(database: Database)
 
 async def test_nothing_to_start_is_nothing(database: Database) -> None:
     async with database.transaction() as repository:
-        assert await repository.uploads.start_all([start_of(new_id())]) == set()
+        assert await repository.uploads.start_all([start_of(new_id())], wait=True) == set()
 
 
 async def test_of_many_completions_only_those_that_are_waited_for_happen(database: Database) -> None:
@@ -69,7 +69,7 @@ async def test_of_many_completions_only_those_that_are_waited_for_happen(databas
     await put(database, waiting, open_one)
     keys = [(TENANT, waiting.id), (TENANT, open_one.id), ("other", waiting.id)]
     async with database.transaction() as repository:
-        assert await repository.uploads.complete_all(keys) == {(TENANT, waiting.id)}
+        assert await repository.uploads.complete_all(keys, wait=False) == {(TENANT, waiting.id)}
     done = await upload_of(database, waiting.id)
     assert done.state == UploadState.COMPLETE
     assert done.finished_at is not None

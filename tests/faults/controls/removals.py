@@ -71,6 +71,7 @@ def receipt_after_data() -> None:
 def fence() -> None:
     """Who holds the lease is not compared when a job is ended."""
     jobs._held = lambda lease: and_(Job.id == lease.job_id)
+    jobs._all_held = lambda leases: and_(Job.id.in_([lease.job_id for lease in leases]))
 
 
 def shorten_write(number: int) -> None:
