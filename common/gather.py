@@ -50,9 +50,14 @@ class Gather(Generic[Item, Answer]):
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
+        batch: list[tuple[Item, asyncio.Future[Answer]]] = []
         try:
             while batch := self._next():
                 await self._serve(batch)
+        except BaseException as error:  # the process ends: nobody shall wait for an answer that never comes
+            for _, answer in (*batch, *self._waiting):
+                _tell(answer, error)
+            raise
         finally:
             self._task = None
 
@@ -81,10 +86,12 @@ class Gather(Generic[Item, Answer]):
                 _tell(waiting, found)
 
 
-def _tell(future: asyncio.Future[Answer], answer: Answer | Exception) -> None:
+def _tell(future: asyncio.Future[Answer], answer: Answer | BaseException) -> None:
     if future.done():
         return
-    if isinstance(answer, Exception):
+    if isinstance(answer, asyncio.CancelledError):
+        future.cancel()
+    elif isinstance(answer, BaseException):
         future.set_exception(answer)
     else:
         future.set_result(answer)

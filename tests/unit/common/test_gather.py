@@ -136,3 +136,15 @@ async def test_each_caller_gets_its_own_answer(count: int) -> None:
     desk.open.set()
     numbers = [number for number in range(count) if number not in (7, 13)]
     assert await asyncio.gather(*desk.ask(*numbers)) == [2 * number for number in numbers]
+
+
+async def test_nobody_waits_for_one_that_was_cancelled() -> None:
+    desk = Desk()
+    first = desk.ask(1)
+    await desk.begun.wait()
+    waiting = desk.ask(2)
+    await asyncio.sleep(0)
+    assert desk.gather._task is not None
+    desk.gather._task.cancel()
+    await asyncio.wait([*first, *waiting], timeout=5)
+    assert all(task.cancelled() for task in (*first, *waiting))
