@@ -76,8 +76,8 @@ bench: $(DEV)  ## measure on this machine and print the table of docs/performanc
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: faults
-faults: $(DEV)  ## the full fault suite and its table: failure points, power cuts, outages, chaos (about an hour)
-	@$(BIN)/python -m pytest tests/faults --faults=full $(ARGS)
+faults: $(DEV)  ## the full fault suite and its table: failure points, power cuts, outages, chaos (about half an hour)
+	@$(BIN)/python -m pytest tests/faults --faults=full -n 2 --dist worksteal $(ARGS)
 
 .PHONY: chaos
 chaos: $(DEV)  ## random kills and stops under load on PostgreSQL for MINUTES=30; over S3: CHAOS_STORAGE=s3 make chaos

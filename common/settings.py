@@ -202,7 +202,12 @@ class HttpSettings(Group):
 
 class WorkerSettings(Group):
     worker_queues: Names = Field(("finalize", "metadata"), description="Job kinds that this worker runs.")
-    worker_slots: int = Field(8, ge=1, le=1000, description="Jobs of one kind that one worker runs at once.")
+    worker_slots: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="Rings of one kind that one worker answers at once: a job each, or up to 32 jobs of at most 1 MiB.",
+    )
     worker_drain_seconds: Seconds = Field(
         30,
         ge=0,
