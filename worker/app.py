@@ -227,7 +227,7 @@ def assemble(context: WorkerContext, kinds: Sequence[JobKind], redis: ArqRedis, 
     batch = ResultBatch(
         context.database,
         context.metrics,
-        size=min(settings.batch_size, settings.worker_slots),  # more than all slots together never come
+        size=min(settings.batch_size, settings.worker_slots),
         seconds=settings.batch_seconds,
     )
     handlers: dict[JobKind, Handler] = {

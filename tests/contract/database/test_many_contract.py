@@ -1,11 +1,13 @@
 """Statements that serve many callers at once: each row stands for itself."""
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from common.db.database import Database
 from common.db.jobs import Lease
 from common.db.lookups import Lookups
+from common.db.models import Upload
 from common.db.uploads import Said, Start
 from common.ids import new_id
 from common.states import JobState, UploadState
@@ -126,3 +128,29 @@ async def test_a_look_up_gives_the_tenants_own_row_or_none(database: Database) -
     assert await lookups.job("other", job.id) is None
     assert await lookups.job(TENANT, new_id()) is None
     assert await lookups.file(TENANT, upload.id) is None
+
+
+async def test_a_row_that_somebody_holds_keeps_no_other_waiting(database: Database) -> None:
+    held, free = new_upload(1), new_upload(1)
+    sealed, held_too = new_upload(1, state=UploadState.FINALIZING), new_upload(1, state=UploadState.FINALIZING)
+    await put(database, held, free, sealed, held_too)
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite locks no rows")
+    async with database.reading() as stranger:
+        rows = (held.id, held_too.id)
+        await stranger.session.execute(select(Upload).where(Upload.id.in_(rows)).with_for_update())
+        async with database.transaction() as repository:
+            moved = await repository.uploads.start_all([start_of(held.id), start_of(free.id)], wait=False)
+            keys = [(TENANT, sealed.id), (TENANT, held_too.id)]
+            completed = await repository.uploads.complete_all(keys, wait=False)
+    assert moved == {(TENANT, free.id)}
+    assert completed == {(TENANT, sealed.id)}
+
+
+async def test_of_many_aborts_those_happen_that_are_open(database: Database) -> None:
+    opened, busy = new_upload(1), new_upload(1, state=UploadState.FINALIZING)
+    await put(database, opened, busy)
+    keys = [(TENANT, opened.id), (TENANT, busy.id), (TENANT, new_id())]
+    async with database.transaction() as repository:
+        assert await repository.uploads.abort_open(keys) == [opened.id]
+    assert (await upload_of(database, opened.id)).state == UploadState.ABORTED

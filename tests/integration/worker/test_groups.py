@@ -1,7 +1,12 @@
 """Small jobs share a ring, and nothing else: not their failures, not the places of large ones."""
 
-import pytest
+import asyncio
+import itertools
 
+import pytest
+from sqlalchemy import update
+
+from common.db.models import Job
 from common.queue import GROUP_BYTES, Ring, ring_of, share_bell
 from common.states import FileState, JobKind, JobState, UploadState
 from common.storage.base import UploadKey
@@ -119,3 +124,32 @@ def test_large_jobs_and_lonely_ones_have_rings_of_their_own() -> None:
     assert small.bell is not None
     assert small.bell == lonely.bell
     assert ring_of(small).name == ring_of(lonely).name
+
+
+async def test_many_rings_take_one_budget(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    bell = rig.context.bell
+    enqueue = bell._enqueue
+
+    async def slow(group: list[Ring]) -> None:
+        await asyncio.sleep(0.4)
+        await enqueue(group)
+
+    monkeypatch.setattr(bell, "_enqueue", slow)
+    began = asyncio.get_running_loop().time()
+    assert not await bell.ring(*(Ring(f"job-{number}", JobKind.FINALIZE, 0) for number in range(32)))
+    assert asyncio.get_running_loop().time() - began < 1.4  # not 32 times 0.4 s
+    assert await queued_bells(rig)  # some were heard
+
+
+async def test_a_line_of_suspects_is_put_off_one_after_the_other(rig: Rig) -> None:
+    job_ids = await grouped(rig, 6)
+    for job_id in job_ids:
+        async with rig.database.transaction() as repository:
+            await repository.session.execute(update(Job).where(Job.id == job_id).values(attempts=3))
+    await rig.parts.runner.run_jobs({}, job_ids)
+    jobs = [await rig.job(job_id) for job_id in job_ids]
+    waiting = sorted(job.next_attempt_at for job in jobs if job.state == JobState.QUEUED)
+    gaps = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(waiting)]
+    assert len(waiting) == 5
+    assert min(gaps) > 0.02
+    assert {job.attempts for job in jobs if job.state == JobState.QUEUED} == {3}
