@@ -28,12 +28,14 @@ class IntakeMemory:
     """Bytes that all bodies of this process hold between the socket and the storage.
 
     `unread` are those that nobody has asked for yet, or that were asked for last; `held` those that are gathered or
-    being written.
+    being written. `promised` have not come yet, but their bodies are held whole: they count for other such bodies only,
+    so that who sends nothing slows nobody down.
     """
 
     def __init__(self, settings: HttpSettings) -> None:
         self.held = 0
         self.unread = 0
+        self.promised = 0
         self._half = settings.intake_memory // 2
         self._batch = settings.intake_buffer
 
@@ -52,7 +54,9 @@ class IntakeMemory:
 
     def has_room_for(self, length: int) -> bool:
         """Whether a body of `length` bytes may be held until it has arrived whole."""
-        return length <= SMALL_BATCH or (length <= self._batch and self.held + self.unread + length <= self._half)
+        return length <= SMALL_BATCH or (
+            length <= self._batch and self.held + self.unread + self.promised + length <= self._half
+        )
 
 
 class Pieces:
@@ -113,6 +117,7 @@ class Intake:
         self._own = self._hashers[0] if own else None
         self._batch_bytes = 0
         self._held = 0
+        self._promised = 0
 
     @property
     def started(self) -> bool:
@@ -123,19 +128,25 @@ class Intake:
         """Give the memory back; again: nothing. Called by whoever made it, as soon as the storage has let go: an
         iteration that was left in the middle ends only when the garbage collector comes."""
         self._release(self._held)
+        self._promise(-self._promised)
+
+    def _promise(self, size: int) -> None:
+        self._promised += size
+        self._memory.promised += size
 
     def _release(self, size: int) -> None:
         self._held -= size
         self._memory.held -= size
 
     async def whole(self) -> list[bytes]:
-        """All of a body that there is room for, in place of the iteration: in memory until `close`, and its whole
-        length counts from the first byte on."""
-        self._held += self._limit
-        self._memory.held += self._limit
+        """All of a body that there is room for, in place of the iteration: in memory until `close`, and what has not
+        come yet counts as promised."""
+        self._promise(self._limit)
         batch: list[bytes] = []
         while self.length < self._limit and (piece := await self._pieces.take(self._limit - self.length)):
             self._count(piece)
+            self._promise(-len(piece))
+            self._release(-len(piece))
             batch.append(piece)
             if len(batch) >= MAX_PIECES:
                 batch = [b"".join(batch)]

@@ -44,20 +44,26 @@ async def test_it_comes_whole_and_counted(body_of: BodyOf, memory: IntakeMemory,
     assert (source.length, source.crc64) == (size, checksums.crc64nvme(content))
 
 
-async def test_its_whole_length_counts_from_the_first_byte_until_it_is_closed(memory: IntakeMemory) -> None:
+async def test_what_has_not_come_is_promised_until_it_is_there_or_closed(memory: IntakeMemory) -> None:
     seen = []
 
     async def body() -> AsyncIterator[bytes]:
         for _ in range(10):
-            seen.append(memory.held)
+            seen.append((memory.held, memory.promised))
             yield b"x"
 
     source = Intake(Pieces(body()), memory, limit=10)
     await source.whole()
-    assert seen == [10] * 10
-    assert memory.held == 10
+    assert seen == [(come, 10 - come) for come in range(10)]
+    assert (memory.held, memory.promised) == (10, 0)
     source.close()
-    assert memory.held == 0
+    assert (memory.held, memory.promised) == (0, 0)
+
+
+async def test_promises_count_for_others_who_want_to_be_held_whole_and_for_nobody_else(memory: IntakeMemory) -> None:
+    memory.promised = 15 * MIB + 1
+    assert not memory.has_room_for(MIB)
+    assert not memory.is_short
 
 
 async def test_tiny_pieces_do_not_grow_the_list(body_of: BodyOf, memory: IntakeMemory) -> None:
@@ -78,5 +84,6 @@ async def test_what_breaks_off_gives_its_memory_back(body_of: BodyOf, memory: In
     source = Intake(Pieces(body_of([b"12"], BodyIncomplete("gone"))), memory, limit=10)
     with pytest.raises(BodyIncomplete):
         await source.whole()
+    assert (memory.held, memory.promised) == (2, 8)
     source.close()
-    assert memory.held == 0
+    assert (memory.held, memory.promised) == (0, 0)
