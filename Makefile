@@ -75,6 +75,11 @@ test-kubernetes: $(DEV)  ## deploy/k8s on a real API server, built here where Go
 bench: $(DEV)  ## measure on this machine and print the table of docs/performance.md; ARGS="--rounds 2"
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: scaling
+scaling: $(DEV) .cache/versitygw  ## measure costs, compute and simulate 1 to 100 GB/s, write docs/scaling.md (10 minutes)
+	@$(BIN)/python -m bench.scaling.measure $(ARGS)
+	@$(BIN)/python -m bench.scaling.report
+
 .PHONY: faults
 faults: $(DEV)  ## the full fault suite and its table: failure points, power cuts, outages, chaos (about half an hour)
 	@$(BIN)/python -m pytest tests/faults --faults=full -n 2 --dist worksteal $(ARGS)

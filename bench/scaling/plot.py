@@ -49,11 +49,13 @@ def _panel(label: str, lines: Mapping[str, Line], end: float, top: float) -> lis
 def _path(points: Sequence[tuple[float, float]]) -> str:
     """Steps: a value holds until the next. Points of one pixel column are one, the last."""
     columns = {round(x): y for x, y in points}
-    words, before = [], None
-    for x, y in sorted(columns.items()):
-        words.append(f"M{x} {y:.1f}" if before is None else f"H{x}V{y:.1f}")
+    words, before = [], ""
+    for x, height in sorted(columns.items()):
+        y = f"{height:.0f}"
+        if y != before:
+            words.append(f"H{x}V{y}" if before else f"M{x} {y}")
         before = y
-    return "".join(words)
+    return "".join(words) + f"H{max(columns)}"
 
 
 def _round_up(value: float) -> float:

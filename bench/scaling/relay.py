@@ -84,10 +84,10 @@ def relay(host: str, port: int) -> Iterator[Relay]:
 async def _close(server: asyncio.Server) -> None:
     """Also the connections that clients keep open."""
     server.close()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:  # one may have been accepted meanwhile
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 def s3_operations(requests: list[str]) -> Counter[str]:
