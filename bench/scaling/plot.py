@@ -35,7 +35,7 @@ def _panel(label: str, lines: Mapping[str, Line], end: float, top: float) -> lis
     for part in range(5):
         y, x = base - high * part / 4, LEFT + wide * part / 4
         out.append(f'<line x1="{LEFT}" x2="{LEFT + wide}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        out.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{most * part / 4:,.4g}</text>')
+        out.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_label(most * part / 4)}</text>')
         out.append(f'<text x="{x:.1f}" y="{base + 16:.1f}" text-anchor="middle">{end * part / 4:.0f} s</text>')
     for number, (name, line) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
@@ -56,6 +56,10 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
             words.append(f"H{x}V{y}" if before else f"M{x} {y}")
         before = y
     return "".join(words) + f"H{max(columns)}"
+
+
+def _label(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
 
 
 def _round_up(value: float) -> float:

@@ -75,16 +75,17 @@ def relay(host: str, port: int) -> Iterator[Relay]:
     try:
         yield counted
     finally:
-        asyncio.run_coroutine_threadsafe(_close(server), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+        loop.run_until_complete(_close(server))
         loop.close()
 
 
 async def _close(server: asyncio.Server) -> None:
     """Also the connections that clients keep open."""
     server.close()
-    while others := asyncio.all_tasks() - {asyncio.current_task()}:  # one may have been accepted meanwhile
+    await asyncio.sleep(0)  # what was accepted already becomes a task
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)

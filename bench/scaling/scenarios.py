@@ -65,7 +65,7 @@ FLEETS = {
     "as in deploy/k8s": Fleet(scaling=SHIPPED),
     "KEDA metrics cached for 30 s": Fleet(scaling=replace(SHIPPED, metric_age=30.0)),
     "a pod takes 60 s to start": Fleet(scaling=replace(SHIPPED, pod_start=60.0)),
-    "one ring per pod and slot": Fleet(slots=2, scaling=replace(SHIPPED, per_pod=2)),
+    "2 slots and listLength 2": Fleet(slots=2, scaling=replace(SHIPPED, per_pod=2)),
     "up to 60 pods": Fleet(scaling=replace(SHIPPED, most=60)),
     "always 20 pods": Fleet(pods=20),
 }

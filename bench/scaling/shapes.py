@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from bench.scaling.counters import Reading
 
-BY_BYTES = ("bytes.", "cpu.gateway", "cpu.worker")  # what can grow with the bytes; sweep and heartbeat go by the clock
-BY_CHUNK = 0.05  # a count that grows by less with each chunk goes by the clock as well
+BY_BYTES = ("bytes.", "cpu.gateway", "cpu.worker")
+BY_CHUNK = (*BY_BYTES, "http.")
+"""What can grow with the bytes, and with the chunks. A chunk costs no statement and no command: what sweep, heartbeat
+and the cache of facts do meanwhile goes by the clock."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ def solve(many: Reading, few: Reading, short: Reading) -> dict[str, Reading]:
     found: dict[str, Reading] = {"upload": {}, "chunk": {}, "mib": {}}
     for name in {*many, *few, *short} - {"clock"}:
         a, b, c = (reading.get(name, 0.0) for reading in (many, few, short))
-        chunk, mib = max(0.0, (a - b) / (MANY.chunks - FEW.chunks)), 0.0
+        chunk = mib = 0.0
+        if name.startswith(BY_CHUNK):
+            chunk = max(0.0, (a - b) / (MANY.chunks - FEW.chunks))
         if name.startswith(BY_BYTES):
             mib = max(0.0, (b - c - chunk * (FEW.chunks - SHORT.chunks)) / (FEW.mib - SHORT.mib))
-        elif chunk < BY_CHUNK or name.startswith("cpu."):
-            chunk = 0.0
         found["chunk"][name], found["mib"][name] = chunk, mib
         found["upload"][name] = max(0.0, c - chunk * SHORT.chunks - mib * SHORT.mib)
     return found
