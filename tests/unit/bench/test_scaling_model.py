@@ -4,12 +4,15 @@ import json
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from bench.scaling import report
 from bench.scaling.model import GB, Costs, Mix, Plant, herd_cpu, herd_full_at, load, look_seconds
 from bench.scaling.scenarios import group_of, predicted_drain
 from bench.scaling.shapes import FEW, MANY, SHORT, solve
 from common.chunking import GIB, MIB
+from common.settings import load_settings
+from worker.polling import READ_LIMIT
 
 COSTS = Costs(
     upload={"cpu.gateway": 0.01, "sql.gateway.writes": 2, "redis.zadd": 2, "redis.all": 30, "http.store.PutObject": 1},
@@ -107,6 +110,15 @@ def test_waiting_files_are_drained_by_one_core() -> None:
 @pytest.mark.parametrize(("rings_of_a_file", "files"), [(2.0, 1), (0.62, 3), (0.01, 32)])
 def test_files_behind_one_ring_are_those_measured_within_the_bound(rings_of_a_file: float, files: int) -> None:
     assert group_of(replace(COSTS, small={"redis.zadd": rings_of_a_file})) == files
+
+
+def test_what_the_model_takes_from_the_service_is_what_the_service_has() -> None:
+    plant = Plant()
+    hpa = yaml.safe_load((report.ROOT / "deploy/k8s/components/autoscale-gateway/autoscaler.yaml").read_text())["spec"]
+    assert plant.read_limit == READ_LIMIT
+    assert plant.pool_size == load_settings(environ={}).database.database_pool_size
+    assert hpa["maxReplicas"] == report.GATEWAYS
+    assert hpa["metrics"][0]["resource"]["target"]["averageUtilization"] == plant.cpu_target * 100
 
 
 def test_three_shapes_give_back_what_made_them() -> None:
