@@ -80,10 +80,10 @@ async def test_a_statement_that_takes_too_long_is_ended_and_its_connection_kept(
 async def test_a_row_that_another_has_locked_is_given_up_in_time(database: Database) -> None:
     job = await queued(database)
     async with database.transaction() as holder:
-        assert await holder.jobs.claim(job.id, "one", 15) is not None
+        assert await holder.jobs.claim([job.id], "one", 15)
         with pytest.raises(DatabaseUnavailable):
             async with database.transaction() as other:
-                await other.jobs.claim(job.id, "two", 15)
+                await other.jobs.claim([job.id], "two", 15)
 
 
 @ON_POSTGRES
