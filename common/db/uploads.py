@@ -109,7 +109,8 @@ class Uploads(Statements):
         """
         sealed = (*named(Upload, keys), Upload.state == UploadState.FINALIZING)
         free = select(Upload.id).where(*sealed).order_by(Upload.id).with_for_update(skip_locked=not wait)
-        statement = update(Upload).where(Upload.id.in_(free), *sealed)
+        # not `sealed` once more: from so few rows PostgreSQL would begin, and look for the free ones again for each
+        statement = update(Upload).where(Upload.id.in_(free), Upload.state == UploadState.FINALIZING)
         moved = statement.values(state=UploadState.COMPLETE, finished_at=db_now()).returning(Upload.tenant, Upload.id)
         found = await self._session.execute(moved.execution_options(synchronize_session=False))
         return {(tenant, upload_id) for tenant, upload_id in found}

@@ -83,7 +83,7 @@ async def test_a_row_that_another_has_locked_is_given_up_in_time(database: Datab
         assert await holder.jobs.claim([job.id], "one", 15)
         with pytest.raises(DatabaseUnavailable):
             async with database.transaction() as other:
-                await other.jobs.claim([job.id], "two", 15)
+                await other.jobs.still_hangs([job.id])
 
 
 @ON_POSTGRES

@@ -24,8 +24,8 @@ Ask = Callable[[Repository], Awaitable[object]]
 
 running = [row_id(ROWS - WAITING - number) for number in range(50)]
 waiting = [row_id(ROWS - number) for number in range(500)]
+finalizing = [row_id(ROWS - OPEN - number) for number in range(100)]
 old = [row_id(number) for number in range(1, 501)]
-
 
 
 def start(number: int) -> Start:
@@ -35,8 +35,8 @@ def start(number: int) -> Start:
 
 HOT: dict[str, Ask] = {
     "claim": lambda db: db.jobs.claim(waiting[:100], "me", 15),
-    "finalize many": lambda db: db.uploads.start_all([start(number) for number in range(100)]),
-    "publish many": lambda db: db.uploads.complete_all([(TENANT, row_id(ROWS - OPEN - n)) for n in range(100)]),
+    "finalize many": lambda db: db.uploads.start_all([start(number) for number in range(100)], wait=False),
+    "publish many": lambda db: db.uploads.complete_all([(TENANT, row) for row in finalizing], wait=False),
     "look many uploads up": lambda db: db.uploads.get_all([(TENANT, row) for row in old[:100]]),
     "look many jobs up": lambda db: db.jobs.get_all([(TENANT, row) for row in old[:100]]),
     "look many files up": lambda db: db.files.get_all([(TENANT, row) for row in old[:100]]),
@@ -75,7 +75,7 @@ async def plans_of(database: Database, ask: Ask) -> list[dict[str, Any]]:
     statements: list[tuple[str, Any]] = []
 
     def heard(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        statements.append((statement, parameters))
+        statements.append((statement, parameters[0] if many else parameters))
 
     async with database.transaction() as repository:
         event.listen(database.engine.sync_engine, "before_cursor_execute", heard)

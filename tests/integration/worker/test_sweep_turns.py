@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import event
 
 from common.db.database import Database
-from common.states import JobState
+from common.states import JobState, UploadState
+from common.tasks import cancelled
 from tests.integration.worker.rig import Rig, until
+from tests.integration.worker.test_fsck import set_upload
 from tests.integration.worker.test_sweep import lost_job
-from worker.app import _cancelled
-from worker.sweep import AT_ONCE, Sweep
+from worker.sweep import Sweep
 
 WORKERS = 10
 
@@ -57,15 +58,16 @@ async def test_a_sweep_goes_on_by_itself_and_finds_what_is_lost(rig: Rig, monkey
         return (await rig.job(job.id)).state == JobState.QUEUED
 
     await until(is_back)
-    await _cancelled(sweeping, 10)
+    await cancelled(sweeping, 10)
 
 
 async def test_a_pass_that_found_a_whole_batch_is_followed_by_another_at_once(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert AT_ONCE > 2
     monkeypatch.setattr("worker.sweep.AT_ONCE", 2)
-    jobs = [await lost_job(rig) for _ in range(3)]
+    aborted = [await rig.upload(b"x") for _ in range(3)]
+    for upload in aborted:
+        await set_upload(rig, upload, state=UploadState.ABORTED)
     assert await rig.parts.sweep.once()
     assert not await rig.parts.sweep.once()
-    assert {(await rig.job(job.id)).state for job in jobs} == {JobState.QUEUED}
+    assert all([(await rig.get_upload(upload.id)).cleaned for upload in aborted])
