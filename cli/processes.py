@@ -46,7 +46,9 @@ def worker(
 
 
 def migrate(
-    check: Annotated[bool, typer.Option("--check", help="Only look: status 0 if the schema is up to date.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only look: status 0 if the schema serves this version.")
+    ] = False,
     wait: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=0, help="As --check, but wait until somebody else has migrated."),
@@ -57,6 +59,11 @@ def migrate(
     settings = settings_or_exit(env_file)
     if check or wait is not None:
         revision = _wait_for_schema(settings.database, wait or 0.0)
+    elif settings.database.database_pooler != "none":
+        typer.echo(
+            "migrate: needs PostgreSQL itself, not a pooler: set its address and SLUICE_DATABASE_POOLER=none", err=True
+        )
+        raise typer.Exit(1)
     else:
         from common.db.migrate import migrate as bring_up_to_date
 
@@ -70,25 +77,28 @@ def migrate(
 
 def _wait_for_schema(settings: DatabaseSettings, seconds: float) -> str:
     from common.db.database import Database
-    from common.db.migrate import head_revision, wait_until_current
+    from common.db.migrate import wait_until_served
+    from common.db.schema import head_revision, schema_of
 
-    async def look() -> str:
+    async def look() -> tuple[str, str]:
         database = Database(settings, "sluice-migrate")
         try:
-            return await wait_until_current(
+            reason = await wait_until_served(
                 database,
                 settings.database_url,
                 seconds,
                 stop=asyncio.Event(),
                 waiting=lambda reason: typer.echo(f"migrate: waiting: {reason}", err=True),
             )
+            return reason, "" if reason else (await schema_of(database)).revision or head_revision()
         finally:
             await database.close()
 
-    if reason := asyncio.run(look()):
+    reason, revision = asyncio.run(look())
+    if reason:
         typer.echo(f"migrate: {reason}", err=True)
         raise typer.Exit(1)
-    return head_revision()
+    return revision
 
 
 def settings_or_exit(env_file: Path | None, chosen: Mapping[str, str] | None = None) -> Settings:

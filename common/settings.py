@@ -53,9 +53,16 @@ class DatabaseSettings(Group):
     database_url: str = Field(
         "sqlite:///data/sluice.db",
         description="`sqlite:///path` or `postgresql://user:password@host:port/name`; the latter may have `?sslmode=` "
-        "(as libpq; `verify-*` trust the system's authorities) and `?host=/folder/of/the/socket`.",
+        "(as libpq), `&sslrootcert=/file.pem` for `verify-*` (else the system's authorities) and "
+        "`?host=/folder/of/the/socket`.",
     )
     database_pool_size: int = Field(5, ge=1, le=100, description="Connections that one process keeps.")
+    database_worker_pool_size: int = Field(
+        0, ge=0, le=100, description="The same for a worker; 0: `SLUICE_DATABASE_POOL_SIZE`."
+    )
+    database_pooler: Literal["none", "transaction"] = Field(
+        "none", description="`transaction`: what the URL names is a PgBouncer in transaction mode."
+    )
     database_timeout: Seconds = Field(
         1.5, gt=0, le=60, description="Longest wait for a connection, a lock or a statement before 503."
     )
@@ -65,6 +72,11 @@ class DatabaseSettings(Group):
     def _usable(cls, url: str) -> str:
         parse_database_url(url)
         return url
+
+    @property
+    def worker_pool_size(self) -> int:
+        """Connections that one worker keeps."""
+        return self.database_worker_pool_size or self.database_pool_size
 
 
 class RedisSettings(Group):

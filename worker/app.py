@@ -16,7 +16,7 @@ from arq.connections import ArqRedis
 from common.attach import attach
 from common.db.database import Database
 from common.db.lookups import Lookups
-from common.db.migrate import wait_until_current
+from common.db.migrate import wait_until_served
 from common.errors import SettingsError, SluiceError
 from common.names import address_of
 from common.queue import GROUP_TASK, TASK, Bell
@@ -42,7 +42,7 @@ from worker.sweep import Sweep
 log = get_logger(__name__)
 
 REDIS_PATIENCE = 15.0  # seconds to wait at start for Redis: a wrong address shall be seen
-DATABASE_PATIENCE = 60.0  # seconds to wait at start for a database at the newest schema
+DATABASE_PATIENCE = 60.0  # seconds to wait at start for a database whose schema serves us
 REDIS_PAUSE = 2.0  # seconds between two looks at a Redis that is not there yet
 GIVE_BACK_SECONDS = 3.0  # what cancelled jobs may take to go back to the queue
 CLOSE_SECONDS = 1.0  # what each part may take to end
@@ -110,7 +110,8 @@ class WorkerProcess:
         (self._hurry if self._stop.is_set() else self._stop).set()
 
     async def _with_database(self) -> int:
-        database = Database(self._settings.database, "sluice-worker")
+        shape = self._settings.database
+        database = Database(shape, "sluice-worker", pool_size=shape.worker_pool_size)
         try:
             if not await self._wait_for_schema(database):
                 return 0 if self._stop.is_set() else 1
@@ -119,7 +120,7 @@ class WorkerProcess:
             await database.close()
 
     async def _wait_for_schema(self, database: Database) -> bool:
-        reason = await wait_until_current(
+        reason = await wait_until_served(
             database,
             self._settings.database.database_url,
             DATABASE_PATIENCE,

@@ -1,13 +1,16 @@
-"""The sweep: finds what was left behind, in every worker, every few seconds.
+"""The sweep: finds what was left behind, every few seconds, in one worker of all.
 
-Each step stands alone: its own short transactions, its own errors. Every move is a compare-and-set, so any number of
-workers may sweep at once; who moved a row does what follows from it.
+Whose pass it is stands in a row of the database; who dies in the middle of one holds nothing up. Each step stands
+alone: its own short transactions, its own errors. Every move is a compare-and-set, so two passes at once do no harm;
+who moved a row does what follows from it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -29,7 +32,11 @@ PURGE_AT_ONCE = 1000
 PURGE_MARGIN = 3600.0  # seconds that a job outlives the moment at which its upload is given up
 LONGEST_HEAD_START = 3600.0  # seconds; ARQ forgets a ring that is a day late
 
-Step = Callable[[], Awaitable[None]]
+TURN = "sweep"
+SHORTEST_REST = 0.5  # of SLUICE_SWEEP_SECONDS, between two passes of all workers together
+
+Step = Callable[[], Awaitable[bool]]
+"""Whether it stopped with more to do, and got on."""
 
 
 class Sweep:
@@ -42,6 +49,7 @@ class Sweep:
         self._cleaned_to = ""  # where the next pass goes on: ids, in order
         self._deleted_to = ""
         self._retention = context.settings.limits.retention
+        self._name = f"{socket.gethostname()[:40]}:{os.getpid()}"
         self._steps: tuple[Step, ...] = (
             self.take_back_lost,
             self.ring_again,
@@ -53,23 +61,38 @@ class Sweep:
         )
 
     async def run(self) -> None:
-        """Sweep for ever. Ends by cancellation."""
+        """Sweep for ever, when it is our turn; measure every time. Ends by cancellation."""
         pause = self._context.settings.worker.sweep_seconds
         while True:
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that workers do not march in step
-            await self.once()
+            # so that workers do not march in step
+            await asyncio.sleep(pause * random.uniform(SHORTEST_REST, 1.0))  # noqa: S311
+            if not await self._guarded(self.my_turn):
+                await self._guarded(self.measure)
+                continue
+            while await self.once():
+                pass
 
-    async def once(self) -> None:
-        """One pass over all steps; a step that fails does not keep the others."""
-        for step in self._steps:
-            try:
-                await step()
-            except SluiceError as error:
-                log.warning("sweep.step_failed", step=step.__name__, code=error.code)
-            except Exception:
-                log.exception("sweep.step_failed", step=step.__name__)
+    async def my_turn(self) -> bool:
+        """Whether the next pass is due and ours."""
+        seconds = SHORTEST_REST * self._context.settings.worker.sweep_seconds
+        async with self._database.transaction() as repository:
+            return await repository.passes.take(TURN, self._name, seconds)
 
-    async def take_back_lost(self) -> None:
+    async def once(self) -> bool:
+        """One pass over all steps, and whether another is worth it at once."""
+        return any([await self._guarded(step) for step in self._steps])
+
+    async def _guarded(self, step: Step) -> bool:
+        """A step that fails does not keep the others."""
+        try:
+            return await step()
+        except SluiceError as error:
+            log.warning("sweep.step_failed", step=step.__name__, code=error.code)
+        except Exception:
+            log.exception("sweep.step_failed", step=step.__name__)
+        return False
+
+    async def take_back_lost(self) -> bool:
         """Jobs whose worker is silent go back to the queue; those without attempts left are dead letters."""
         most = self._context.settings.worker.max_attempts
         jobs: Sequence[Job] = ()
@@ -82,37 +105,45 @@ class Sweep:
             await asyncio.gather(*map(self._context.signals.ended, dead))
             await self._context.bell.ring(*(_ring(job) for job in jobs if job.state != JobState.FAILED))
             if not jobs:
-                return
+                break
+        return False
 
-    async def ring_again(self) -> None:
+    async def ring_again(self) -> bool:
         """Due jobs that nobody took and whose bell is not in the queue any more (Redis was emptied or away).
 
         A long queue is silent too, and nothing is wrong with it: its bells are seen to hang and left alone, so that
         10,000 waiting jobs cost one select, one round trip and one update a pass, and keep their order.
         """
-        silent = self._context.settings.worker.sweep_seconds
-        for _ in range(BELL_ROUNDS):
-            async with self._database.reading() as repository:
-                jobs = await repository.jobs.unheard(silent, BELLS_AT_ONCE)
-            hanging = await self._context.bell.hanging([_ring(job) for job in jobs]) if jobs else set()
-            if hanging is None:
-                return  # Redis is away: there is nothing to ring
-            lost = [job.id for job in jobs if job.id not in hanging]
-            async with self._database.transaction() as repository:
-                await repository.jobs.still_hangs(hanging)
-                moved = await repository.jobs.ring_again(lost, silent)
-            for job in moved:
-                self._count("bell_lost", job)
-            await self._context.bell.ring(*map(_ring, moved))
-            if not lost or len(jobs) < BELLS_AT_ONCE:
-                return
+        for kind in JobKind:
+            for _ in range(BELL_ROUNDS):
+                if not await self._ring_some_again(kind):
+                    break
+        return False
 
-    async def expire(self) -> None:
+    async def _ring_some_again(self, kind: JobKind) -> bool:
+        """Whether bells were lost and there may be more of them."""
+        silent = self._context.settings.worker.sweep_seconds
+        async with self._database.reading() as repository:
+            jobs = await repository.jobs.unheard(kind, silent, BELLS_AT_ONCE)
+        hanging = await self._context.bell.hanging([_ring(job) for job in jobs]) if jobs else None
+        if hanging is None:
+            return False  # none are silent; or Redis is away, and there is nothing to ring
+        lost = [job.id for job in jobs if job.id not in hanging]
+        async with self._database.transaction() as repository:
+            await repository.jobs.still_hangs(hanging)
+            moved = await repository.jobs.ring_again(lost, silent)
+        for job in moved:
+            self._count("bell_lost", job)
+        await self._context.bell.ring(*map(_ring, moved))
+        return bool(lost) and len(jobs) >= BELLS_AT_ONCE
+
+    async def expire(self) -> bool:
         """Open uploads whose time is over end, unless bytes still arrive."""
         async with self._database.reading() as repository:
             due = await repository.uploads.due_to_expire(AT_ONCE)
         for upload in due:
             await self._expire(upload)
+        return len(due) >= AT_ONCE
 
     async def _expire(self, upload: Upload) -> None:
         active = await self._storage.last_activity(UploadKey(upload.tenant, upload.id))
@@ -124,13 +155,13 @@ class Sweep:
                 self._context.metrics.swept.labels(reason="expired").inc()
                 log.info("upload.expired", upload_id=upload.id)
 
-    async def clean(self) -> None:
+    async def clean(self) -> bool:
         """Whatever ended uploads still have in the storage."""
         async with self._database.reading() as repository:
             left = await repository.uploads.uncleaned(AT_ONCE, self._cleaned_to)
         self._cleaned_to = left[-1].id if len(left) == AT_ONCE else ""
-        for upload in left:
-            await self._each("upload.not_cleaned", upload.id, self._clean(upload))
+        done = [await self._each("upload.not_cleaned", upload.id, self._clean(upload)) for upload in left]
+        return any(done) and len(left) == AT_ONCE
 
     async def _clean(self, upload: Upload) -> None:
         await self._storage.abort(UploadKey(upload.tenant, upload.id))
@@ -140,13 +171,13 @@ class Sweep:
             await repository.uploads.mark_cleaned(upload.id)
         self._context.metrics.swept.labels(reason="cleaned").inc()
 
-    async def delete(self) -> None:
+    async def delete(self) -> bool:
         """The bytes, then the rows, of deleted files."""
         async with self._database.reading() as repository:
             files = await repository.files.deleting(AT_ONCE, self._deleted_to)
         self._deleted_to = files[-1].id if len(files) == AT_ONCE else ""
-        for file in files:
-            await self._each("file.not_deleted", file.id, self._delete(file))
+        done = [await self._each("file.not_deleted", file.id, self._delete(file)) for file in files]
+        return any(done) and len(files) == AT_ONCE
 
     async def _delete(self, file: File) -> None:
         await self._storage.delete(ObjectKey(file.tenant, file.id))
@@ -155,23 +186,27 @@ class Sweep:
         self._context.metrics.swept.labels(reason="deleted").inc()
         log.info("file.deleted", file_id=file.id)
 
-    async def _each(self, event: str, subject: str, work: Awaitable[None]) -> None:
+    async def _each(self, event: str, subject: str, work: Awaitable[None]) -> bool:
         """One that cannot be removed does not keep the others, nor hold a place among the first for ever."""
         try:
             await work
+            return True
         except SluiceError as error:
             log.warning("sweep.item_failed", what=event, subject=subject, code=error.code, detail=error.detail)
+            return False
 
-    async def purge(self) -> None:
+    async def purge(self) -> bool:
         """Rows past their retention. Dead letters first: their uploads are given up while the job is still there."""
         async with self._database.transaction() as repository:
             given_up = await repository.uploads.give_up_dead_letters(self._retention, PURGE_AT_ONCE)
             self._context.metrics.swept.labels(reason="given_up").inc(given_up)
-            if given_up < PURGE_AT_ONCE:
-                await repository.uploads.purge(self._retention, PURGE_AT_ONCE)
-                await repository.jobs.purge(self._retention + PURGE_MARGIN, PURGE_AT_ONCE)
+            if given_up >= PURGE_AT_ONCE:
+                return True
+            uploads = await repository.uploads.purge(self._retention, PURGE_AT_ONCE)
+            jobs = await repository.jobs.purge(self._retention + PURGE_MARGIN, PURGE_AT_ONCE)
+        return max(uploads, jobs) >= PURGE_AT_ONCE
 
-    async def measure(self) -> None:
+    async def measure(self) -> bool:
         """How long the oldest due job of each kind has been waiting."""
         async with self._database.reading() as repository:
             oldest = await repository.jobs.oldest_queued()
@@ -180,6 +215,7 @@ class Sweep:
             since = oldest.get(kind, now)
             age = max(0.0, (now - since).total_seconds())
             self._context.metrics.oldest_queued_seconds.labels(kind=kind).set(age)
+        return False
 
     def _count(self, reason: str, job: Job) -> None:
         self._context.metrics.swept.labels(reason=reason).inc()

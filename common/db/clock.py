@@ -1,6 +1,7 @@
-"""Time in SQL: one column type and one expression, the same on SQLite and PostgreSQL.
+"""Time in SQL: one column type and two expressions, the same on SQLite and PostgreSQL.
 
-Leases and due times are judged by the clock of the database, so that workers with skewed clocks agree.
+Leases and due times are judged by the clock of the database, so that workers with skewed clocks agree. What is written
+is `db_now`, what is compared with is `statement_time`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,17 @@ class db_now(FunctionElement[datetime]):  # noqa: N801 - reads like SQL
         super().__init__(literal(float(offset), Float()))
 
 
+class statement_time(db_now):  # noqa: N801 - reads like SQL
+    """The database's time at which the statement began, plus `offset` seconds: what a column is compared with.
+
+    One value for all rows, so that PostgreSQL looks in an index for what lies before it; `db_now` it would have to
+    compute anew for each row of the table. A statement that waits for a lock judges by the earlier time: what it
+    finds due is due.
+    """
+
+    inherit_cache = True
+
+
 NOW = db_now()
 """One for all rows that are due at once: making one costs more than reading the clock."""
 
@@ -54,6 +66,12 @@ def _postgresql(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
     return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
 
 
+@compiles(statement_time, "postgresql")
+def _postgresql_statement(element: statement_time, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(statement_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
+
+
+@compiles(statement_time, "sqlite")
 @compiles(db_now, "sqlite")
 def _sqlite(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
     # The same text form in which SQLAlchemy stores a DateTime, so that plain comparison orders instants.

@@ -11,13 +11,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from pathlib import Path
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from common.db.address import connection_address, parse_database_url
+from common.db.address import parse_database_url
+from common.db.postgres import Bounds, open_postgres, serving
 from common.db.repository import Repository
 from common.db.sqlite import connect
 from common.db.turns import WriteTurn
@@ -26,7 +26,6 @@ from common.settings import DatabaseSettings
 
 Turn = AbstractAsyncContextManager[None]
 WRITES = {"sluice_writes": True}
-GOODBYE = 0.2  # seconds; the request that gives up a connection waits for it
 GRACE = 0.1  # seconds; the drivers' own bounds come first, where they work
 BUSY_PART = 1 / 3  # of the patience with SQLite: our own writers take turns, so only a stranger can hold the lock
 # What passes by itself, by the classes of SQLSTATE (PostgreSQL, appendix A): connection, serialization and deadlock,
@@ -35,19 +34,23 @@ _PASSING_STATES = ("08", "40", "53", "55P03", "57", "25006")
 _FULL_STATE = "53100"
 
 
-class PromptConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg shows no types
-    """Does not wait long for the goodbye of a server that has not answered anything else in time."""
-
-    async def close(self, *, timeout: float | None = None) -> None:
-        await super().close(timeout=min(GOODBYE, timeout or GOODBYE))
-
-
 class Database:
-    """An engine and its units of work. One per process; close it last."""
+    """An engine and its units of work. One per process; close it last.
 
-    def __init__(self, settings: DatabaseSettings, application_name: str = "sluice") -> None:
+    Where all connections of the pool are taken, a unit of work waits for one, up to `database_timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        name: str = "sluice",
+        *,
+        pool_size: int | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        """`name` is what the process is, for `pg_stat_activity`; `bounds` are for PostgreSQL, None: to serve."""
         self._timeout = settings.database_timeout
-        self.engine = _open_engine(settings, application_name)
+        self.engine = _open_engine(settings, name, pool_size or settings.database_pool_size, bounds)
         path = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
         patience = settings.database_timeout
         self._turn = WriteTurn(f"{path}-turn", patience, (1 - BUSY_PART) * patience) if path else None
@@ -97,34 +100,18 @@ class Database:
             self._turn.close()
 
 
-def _open_engine(settings: DatabaseSettings, application_name: str) -> AsyncEngine:
-    url, options = connection_address(parse_database_url(settings.database_url))
-    pool = {"pool_size": settings.database_pool_size, "max_overflow": 0, "pool_timeout": settings.database_timeout}
-    if url.get_backend_name() == "sqlite":
-        if url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(
-            url, connect_args={"timeout": BUSY_PART * settings.database_timeout, "async_creator_fn": connect}, **pool
-        )
-        _configure_sqlite(engine)
-        return engine
-    return create_async_engine(
-        url,
-        pool_pre_ping=True,
-        connect_args={
-            **options,
-            "connection_class": PromptConnection,
-            "timeout": settings.database_timeout,
-            "command_timeout": settings.database_timeout,
-            "server_settings": {
-                "application_name": application_name,
-                "jit": "off",
-                # a process that hangs inside a transaction would keep its row locks: no unit of work lasts this long
-                "idle_in_transaction_session_timeout": f"{round(1000 * (settings.database_timeout + 1))}ms",
-            },
-        },
-        **pool,
+def _open_engine(settings: DatabaseSettings, name: str, pool_size: int, bounds: Bounds | None) -> AsyncEngine:
+    url = parse_database_url(settings.database_url)
+    pool = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": settings.database_timeout}
+    if url.get_backend_name() != "sqlite":
+        return open_postgres(settings, url, name, bounds or serving(settings.database_timeout), **pool)
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(
+        url, connect_args={"timeout": BUSY_PART * settings.database_timeout, "async_creator_fn": connect}, **pool
     )
+    _configure_sqlite(engine)
+    return engine
 
 
 def _configure_sqlite(engine: AsyncEngine) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, delete, insert, select, update
 
-from common.db.clock import db_now
+from common.db.clock import db_now, statement_time
 from common.db.models import File, FileTag
 from common.db.paging import Cursor, Page, newest_first
 from common.db.statements import Key, Statements, named
@@ -111,7 +111,7 @@ class Files(Statements):
         """
         # apart, so that each is the front of one index range; NULL: published by the version before
         for state in (FileState.READY, FileState.CORRUPT):
-            for waits in (File.scrubbed_at <= db_now(-period), File.scrubbed_at.is_(None)):
+            for waits in (File.scrubbed_at <= statement_time(-period), File.scrubbed_at.is_(None)):
                 due = select(File.id).where(File.state == state, waits).order_by(File.scrubbed_at).limit(1)
                 # compared with =, not IN: PostgreSQL runs such a subquery once for each row and takes more than one
                 one = due.with_for_update(skip_locked=True).scalar_subquery()

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, null, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, func, null, select, tuple_, union_all, update
 
-from common.db.clock import db_now
+from common.db.clock import db_now, statement_time
 from common.db.models import Job
 from common.db.paging import Cursor, Page, newest_first
-from common.db.statements import Key, Statements, named
+from common.db.statements import Key, Statements, named, unindexed
 from common.errors import AttemptsExhausted
 from common.states import JOB_FINAL, JobKind, JobState
 
@@ -38,7 +38,7 @@ class JobFailure:
     extras: dict[str, Any] | None = None
 
 
-_DUE = (Job.state == JobState.QUEUED, Job.next_attempt_at <= db_now())
+_DUE = (Job.state == JobState.QUEUED, Job.next_attempt_at <= statement_time())
 _LET_GO = {"lease_owner": None, "lease_until": None}
 # JSON columns write a plain None as the JSON value null; null() is the absence that the reader expects
 _NO_ERROR = {"error_code": None, "error_detail": None, "error_extras": null()}
@@ -52,8 +52,8 @@ def _shown(failure: JobFailure) -> dict[str, Any]:
 def _unheard(silent_for: float) -> tuple[ColumnElement[bool], ...]:
     return (
         Job.state == JobState.QUEUED,
-        Job.next_attempt_at <= db_now(),
-        Job.rung_at <= db_now(-silent_for),
+        Job.next_attempt_at <= statement_time(),
+        Job.rung_at <= statement_time(-silent_for),
     )
 
 
@@ -223,11 +223,11 @@ class Jobs(Statements):
         """Jobs whose worker is silent: back to the queue, or a dead letter when the attempts are used up."""
         lost = (
             select(Job.id)
-            .where(Job.state == JobState.RUNNING, Job.lease_until <= db_now())
+            .where(Job.state == JobState.RUNNING, Job.lease_until <= statement_time())
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        still_lost = (Job.id.in_(lost), Job.state == JobState.RUNNING, Job.lease_until <= db_now())
+        still_lost = (Job.id.in_(lost), Job.state == JobState.RUNNING, Job.lease_until <= statement_time())
         exhausted = (
             update(Job)
             .where(*still_lost, Job.attempts >= max_attempts)
@@ -254,9 +254,9 @@ class Jobs(Statements):
         )
         return [*dead, *await self._returned(requeued.returning(Job))]
 
-    async def unheard(self, silent_for: float, limit: int) -> Sequence[Job]:
+    async def unheard(self, kind: JobKind, silent_for: float, limit: int) -> Sequence[Job]:
         """Due jobs whose bell was rung more than `silent_for` seconds ago and that nobody took, oldest first."""
-        query = select(Job).where(*_unheard(silent_for)).order_by(Job.next_attempt_at).limit(limit)
+        query = select(Job).where(Job.kind == kind, *_unheard(silent_for)).order_by(Job.next_attempt_at).limit(limit)
         return (await self._session.scalars(query)).all()
 
     async def ring_again(self, job_ids: Iterable[str], silent_for: float) -> Sequence[Job]:
@@ -276,15 +276,21 @@ class Jobs(Statements):
 
     async def purge(self, retention: float, limit: int) -> int:
         """Remove rows of jobs that ended more than `retention` seconds ago."""
-        ended = [str(state) for state in JOB_FINAL]
-        chosen = select(Job.id).where(Job.state.in_(ended), Job.finished_at <= db_now(-retention)).limit(limit)
+        ended = unindexed(Job.state).in_([str(state) for state in JOB_FINAL])
+        chosen = select(Job.id).where(ended, Job.finished_at <= statement_time(-retention)).limit(limit)
         return await self._changed(delete(Job).where(Job.id.in_(chosen)))
 
     async def oldest_queued(self) -> dict[str, datetime]:
         """Per kind, since when the oldest due job waits."""
-        query = (
-            select(Job.kind, func.min(Job.next_attempt_at).label("since"))
-            .where(Job.state == JobState.QUEUED, Job.next_attempt_at <= db_now())
-            .group_by(Job.kind)
-        )
+        waiting = (Job.state == JobState.QUEUED, Job.next_attempt_at <= statement_time())
+        # one probe of the index for each kind, however many wait
+        first = [
+            select(Job.kind, Job.next_attempt_at.label("since"))
+            .where(Job.kind == kind, *waiting)
+            .order_by(Job.next_attempt_at)
+            .limit(1)
+            .subquery()
+            for kind in JobKind
+        ]
+        query = union_all(*(select(one.c.kind, one.c.since) for one in first))
         return {row.kind: row.since for row in await self._session.execute(query)}

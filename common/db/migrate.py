@@ -1,68 +1,114 @@
-"""Bring a database to the newest schema, and tell whether it is there."""
+"""Bring a database to the newest schema, or wait until somebody else has."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.db.database import WRITES, Database
+from common.db.postgres import Bounds
+from common.db.schema import alembic_config, head_revision, read_schema, schema_of
 from common.errors import DatabaseUnavailable
 from common.names import address_of
 from common.settings import DatabaseSettings
 
+PATIENCE = 300.0  # seconds to wait for another migration, and for tables that a long query keeps
+CONNECT_SECONDS = 10.0
+# Who waits for a table makes everybody wait who comes after: less than SLUICE_DATABASE_TIMEOUT, and then again later.
+TABLE_WAIT = 0.5  # seconds
+_BOUNDS = Bounds(statement=0, lock=TABLE_WAIT, idle=0)  # an index on a large table takes its time
 _PAUSES = (0.1, 2.0)  # seconds between two looks while waiting: the first, doubling up to the longest
 _LOCK_KEY = 0x736C75696365  # "sluice": one migration at a time on PostgreSQL; SQLite has its own write lock
+_LOCK_NOT_AVAILABLE = "55P03"  # SQLSTATE
 
 
-def migrate(url: str) -> str:
-    """Run all missing steps in one transaction; safe to call from several processes at once.
+def migrate(url: str, patience: float = PATIENCE) -> str:
+    """Run all missing steps; safe to call from several processes at once, beside a service that runs.
 
-    Returns the revision the database is at. Raises DatabaseUnavailable when it cannot be reached.
+    Returns the revision the database is at, which may be newer than this code. Raises DatabaseUnavailable when it
+    cannot be reached, is too new for this code, or when a table could not be had within `patience` seconds.
     """
-    return asyncio.run(migrate_async(url))
+    return asyncio.run(migrate_async(url, patience))
 
 
-async def migrate_async(url: str) -> str:
+async def migrate_async(url: str, patience: float = PATIENCE) -> str:
     """As `migrate`, inside a running event loop."""
-    # a copying ALTER or an index on a large table may take long; a taken lock must be waited for
-    database = Database(
-        DatabaseSettings.model_validate({"database_url": url, "database_timeout": 60}), "sluice-migrate"
-    )
+    settings = DatabaseSettings.model_validate({"database_url": url, "database_timeout": CONNECT_SECONDS})
+    database = Database(settings, "sluice-migrate", bounds=_BOUNDS)
     try:
-        async with database.engine.execution_options(**WRITES).begin() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-            await connection.run_sync(_upgrade)
+        if database.engine.dialect.name == "sqlite":
+            async with database.engine.execution_options(**WRITES).begin() as connection:
+                return await connection.run_sync(_upgrade)
+        return await _migrate_postgres(database, time.monotonic() + patience)
     except (OSError, TimeoutError, OperationalError, InterfaceError) as error:
         where = address_of(url)
         raise DatabaseUnavailable(f"The database at {where} cannot be used: {_first_line(error)}") from error
     finally:
         await database.close()
-    return head_revision()
 
 
-async def is_current(database: Database) -> bool:
-    """Whether the schema is the one this code was written for. Raises DatabaseUnavailable."""
-    async with database.reading() as repository:
-        connection = await repository.session.connection()
-        found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
-    return found == head_revision()
+async def _migrate_postgres(database: Database, deadline: float) -> str:
+    """Each step in a transaction of its own; what has been done stays done, whatever happens to the next one."""
+    async with _alone(database, deadline), database.engine.connect() as connection:
+        pause, longest = _PAUSES
+        while True:
+            try:
+                return await connection.run_sync(_upgrade)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                    raise
+                if time.monotonic() >= deadline:
+                    raise DatabaseUnavailable(f"A table is in use by others: {await _busy(connection)}.") from error
+            await connection.rollback()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
 
 
-async def wait_until_current(
+@contextlib.asynccontextmanager
+async def _alone(database: Database, deadline: float) -> AsyncIterator[None]:
+    """While no other migration runs. The lock is that of a session: it ends with its connection, in whatever way.
+
+    Asked for again and again, outside a transaction: who waits inside the server, or has a transaction open, keeps up
+    an index that is being built beside the service.
+    """
+    async with database.engine.connect() as plain:
+        connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+        while not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY}):
+            if time.monotonic() >= deadline:
+                raise DatabaseUnavailable("Another migration is running and does not end.")
+            await asyncio.sleep(_PAUSES[0])
+        try:
+            yield
+        finally:
+            await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK_KEY})
+
+
+async def _busy(connection: AsyncConnection) -> str:
+    """Who may be in the way, for the operator: names of processes with an open transaction, no statements."""
+    await connection.rollback()
+    open_ones = await connection.execute(
+        text(
+            "SELECT pid, application_name, round(extract(epoch FROM clock_timestamp() - xact_start)) AS seconds "
+            "FROM pg_stat_activity WHERE datname = current_database() AND xact_start < now() - :wait * interval '1 s' "
+            "AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 5"
+        ),
+        {"wait": TABLE_WAIT},
+    )
+    named = [f"{row.application_name or 'a session'} (pid {row.pid}, {row.seconds} s)" for row in open_ones]
+    return ", ".join(named) or "a session that has just ended"
+
+
+async def wait_until_served(
     database: Database, url: str, seconds: float, *, stop: asyncio.Event, waiting: Callable[[str], None]
 ) -> str:
-    """Look until the schema is the one of this code, `stop` is set or `seconds` are over; at least once.
+    """Look until the schema serves this code, `stop` is set or `seconds` are over; at least once.
 
     Returns what is in the way, in words for the operator; empty when nothing is. `waiting` is told it once. `url` is
     the address of `database`.
@@ -85,17 +131,9 @@ async def wait_until_current(
 
 async def _in_the_way(database: Database, url: str) -> str:
     try:
-        current = await is_current(database)
+        return (await schema_of(database)).trouble_for(head_revision())
     except DatabaseUnavailable:
         return f"no answer from {address_of(url)} (SLUICE_DATABASE_URL)"
-    return "" if current else f"the database is not at schema {head_revision()}: run `sluice migrate`"
-
-
-def head_revision() -> str:
-    """The newest revision in `migrations/versions`."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
 
 
 def _first_line(error: BaseException) -> str:
@@ -104,14 +142,15 @@ def _first_line(error: BaseException) -> str:
     return (str(cause) or type(cause).__name__).splitlines()[0]
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-def _upgrade(connection: Connection) -> None:
-    config = _config()
+def _upgrade(connection: Connection) -> str:
+    found = read_schema(connection)
+    if found.revision is not None and found.revision >= head_revision():
+        if trouble := found.trouble_for(head_revision()):
+            raise DatabaseUnavailable(trouble[0].upper() + trouble[1:] + ".")
+        return found.revision
+    if connection.dialect.name == "postgresql":
+        connection.rollback()  # each step begins its own transaction
+    config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    return head_revision()

@@ -5,7 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint, false
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -15,6 +27,13 @@ Json = JSON().with_variant(JSONB(), "postgresql")
 Id = String(36)
 Tenant = String(64)
 State = String(16)
+NOT_LIVE = "state NOT IN ('open', 'finalizing')"  # of an upload; for statements that the index below serves
+_ENDED, _UNCLEANED = "finished_at IS NOT NULL", "cleaned IS false"
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """The condition of an index on some rows. A statement is served by it that says the same, in the same words."""
+    return {"postgresql_where": text(condition), "sqlite_where": text(condition.replace("false", "0"))}
 
 
 class Base(DeclarativeBase):
@@ -35,7 +54,9 @@ class Upload(Base):
     __table_args__ = (
         UniqueConstraint("tenant", "idempotency_key"),
         Index("ix_uploads_expiry", "state", "expires_at"),
-        Index("ix_uploads_uncleaned", "cleaned", "state"),
+        Index("ix_uploads_left", "id", **_where(f"{_UNCLEANED} AND {NOT_LIVE}")),
+        Index("ix_uploads_sealing", "file_id", **_where(_UNCLEANED)),
+        Index("ix_uploads_ended", "finished_at", **_where(_ENDED)),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -70,10 +91,12 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         UniqueConstraint("upload_id", "kind", "round"),
-        Index("ix_jobs_due", "state", "next_attempt_at"),
-        Index("ix_jobs_lease", "state", "lease_until"),
+        # `lease_until` stands in no index: then the heartbeat changes nothing but the row
+        Index("ix_jobs_waiting", "state", "kind", "next_attempt_at"),
+        Index("ix_jobs_ended", "finished_at", **_where(_ENDED)),
         Index("ix_jobs_page", "tenant", "created_at", "id"),
         Index("ix_jobs_page_state", "tenant", "state", "created_at", "id"),
+        {"postgresql_with": {"fillfactor": 60}},  # per cent; a new version of a row finds room beside the old one
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -144,10 +167,32 @@ class FileTag(Base):
     """One tag of one file, for listing by tag. `files.tags` is what is shown; both change in one transaction."""
 
     __tablename__ = "file_tags"
-    __table_args__ = (Index("ix_file_tags_page", "tenant", "key", "value", "created_at", "file_id"),)
+    __table_args__ = (
+        Index("ix_file_tags_page", "tenant", "key", "value", "created_at", "file_id"),
+        Index("ix_file_tags_page_key", "tenant", "key", "created_at", "file_id"),
+    )
 
     file_id: Mapped[str] = mapped_column(Id, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(String(128), primary_key=True)
     tenant: Mapped[str] = mapped_column(Tenant)
     value: Mapped[str] = mapped_column(String(256))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Pass(Base):
+    """When one worker of all makes the next pass of this name, and who made the last one."""
+
+    __tablename__ = "passes"
+
+    name: Mapped[str] = mapped_column(State, primary_key=True)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    taken_by: Mapped[str | None] = mapped_column(String(64))
+
+
+class SchemaFloor(Base):
+    """The oldest version of ours that this schema serves, by its revision (`common.db.schema`)."""
+
+    __tablename__ = "schema_floor"
+
+    name: Mapped[str] = mapped_column(State, primary_key=True)
+    oldest: Mapped[str] = mapped_column(State)

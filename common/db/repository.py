@@ -1,4 +1,4 @@
-"""All SQL of one unit of work: `uploads`, `jobs`, `files`. Built by `Database`, alive until its transaction ends."""
+"""All SQL of one unit of work, by table. Built by `Database`, alive until its transaction ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.files import Files
 from common.db.jobs import Jobs
+from common.db.passes import Passes
 from common.db.storages import Storages
 from common.db.uploads import Uploads
 
@@ -18,4 +19,5 @@ class Repository:
         self.uploads = Uploads(session)
         self.jobs = Jobs(session)
         self.files = Files(session)
+        self.passes = Passes(session)
         self.storages = Storages(session)

@@ -7,12 +7,20 @@ from typing import Any
 
 from sqlalchemy import ClauseElement, ColumnElement, CursorResult, Delete, Table, Update, insert, inspect, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from common.db.models import Base, File, Job, Upload
 
 Key = tuple[str, str]
 """Tenant and id of a row."""
+
+
+def unindexed(column: InstrumentedAttribute[str]) -> ColumnElement[str]:
+    """The text of a column, compared after the rows were found: SQLite would take the column's index, however many
+    rows it gives, over that of a range.
+    """
+    return column.concat("")
 
 
 class Statements:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, select, text, update
 
-from common.db.clock import db_now
-from common.db.models import Job, Upload
-from common.db.statements import Key, Statements, named, table_of
+from common.db.clock import db_now, statement_time
+from common.db.models import NOT_LIVE, Job, Upload
+from common.db.statements import Key, Statements, named, table_of, unindexed
 from common.states import UPLOAD_FINAL, JobState, UploadState
 
 _ENDED = [str(state) for state in UPLOAD_FINAL]
@@ -109,7 +109,8 @@ class Uploads(Statements):
         """
         sealed = (*named(Upload, keys), Upload.state == UploadState.FINALIZING)
         free = select(Upload.id).where(*sealed).order_by(Upload.id).with_for_update(skip_locked=not wait)
-        statement = update(Upload).where(Upload.id.in_(free), *sealed)
+        # not `sealed` once more: from so few rows PostgreSQL would begin, and look for the free ones again for each
+        statement = update(Upload).where(Upload.id.in_(free), Upload.state == UploadState.FINALIZING)
         moved = statement.values(state=UploadState.COMPLETE, finished_at=db_now()).returning(Upload.tenant, Upload.id)
         found = await self._session.execute(moved.execution_options(synchronize_session=False))
         return {(tenant, upload_id) for tenant, upload_id in found}
@@ -141,14 +142,16 @@ class Uploads(Statements):
     # --- for the sweep: all tenants -------------------------------------------------------------------------
 
     async def due_to_expire(self, limit: int) -> Sequence[Upload]:
-        query = select(Upload).where(Upload.state == UploadState.OPEN, Upload.expires_at <= db_now()).limit(limit)
+        query = (
+            select(Upload).where(Upload.state == UploadState.OPEN, Upload.expires_at <= statement_time()).limit(limit)
+        )
         return (await self._session.scalars(query)).all()
 
     async def expire(self, upload: Upload) -> bool:
         """open -> expired, unless somebody gave it more time meanwhile."""
         statement = (
             update(Upload)
-            .where(Upload.id == upload.id, Upload.state == UploadState.OPEN, Upload.expires_at <= db_now())
+            .where(Upload.id == upload.id, Upload.state == UploadState.OPEN, Upload.expires_at <= statement_time())
             .values(state=UploadState.EXPIRED, finished_at=db_now())
         )
         return await self._changed(statement) == 1
@@ -160,7 +163,7 @@ class Uploads(Statements):
 
     async def uncleaned(self, limit: int, after: str = "") -> Sequence[Upload]:
         """Ended uploads that may still have something in the storage, by id after `after`."""
-        query = select(Upload).where(Upload.cleaned.is_(False), Upload.state.in_(_ENDED), Upload.id > after)
+        query = select(Upload).where(Upload.cleaned.is_(False), text(NOT_LIVE), Upload.id > after)
         return (await self._session.scalars(query.order_by(Upload.id).limit(limit))).all()
 
     async def mark_cleaned(self, *upload_ids: str) -> None:
@@ -172,7 +175,7 @@ class Uploads(Statements):
             Job.upload_id == Upload.id,
             Job.id == Upload.job_id,
             Job.state == JobState.FAILED,
-            Job.finished_at <= db_now(-retention),
+            Job.finished_at <= statement_time(-retention),
         )
         chosen = select(Upload.id).where(Upload.state == UploadState.FINALIZING, dead).limit(limit)
         statement = update(Upload).where(Upload.id.in_(chosen), Upload.state == UploadState.FINALIZING)
@@ -182,7 +185,8 @@ class Uploads(Statements):
         """Remove rows of cleaned uploads that ended more than `retention` seconds ago. Their files stay."""
         chosen = (
             select(Upload.id)
-            .where(Upload.cleaned.is_(True), Upload.state.in_(_ENDED), Upload.finished_at <= db_now(-retention))
+            .where(Upload.cleaned.is_(True), unindexed(Upload.state).in_(_ENDED))
+            .where(Upload.finished_at <= statement_time(-retention))
             .limit(limit)
         )
         return await self._changed(delete(Upload).where(Upload.id.in_(chosen)))

@@ -6,7 +6,7 @@ import asyncio
 
 from fastapi import APIRouter, Response
 
-from common.db.migrate import is_current
+from common.db.schema import serves_us
 from common.digests import DIGEST_SIZES
 from common.errors import SluiceError
 from gateway.api.documented import problems
@@ -53,13 +53,13 @@ async def readyz(services: Services, response: Response) -> dict[str, object]:
 
 
 @router.head("/startupz", include_in_schema=False)
-@router.get("/startupz", tags=["probes"], summary="The database has the schema of this version")
+@router.get("/startupz", tags=["probes"], summary="The database has a schema for this version")
 async def startupz(services: Services, response: Response) -> dict[str, object]:
     try:
-        current = await is_current(services.database)
+        served = await serves_us(services.database)
     except SluiceError as error:
         return _verdict([error.code], response)
-    return _verdict([] if current else ["schema_not_current"], response)
+    return _verdict([] if served else ["schema_not_current"], response)
 
 
 @router.head("/metrics", include_in_schema=False)

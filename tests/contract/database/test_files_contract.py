@@ -166,8 +166,12 @@ async def test_listings_and_the_sweep_use_their_indexes(database: Database) -> N
     queries = {
         "ix_files_page": f"SELECT * FROM files {page}",
         "ix_jobs_page": f"SELECT * FROM jobs {page}",
-        "ix_jobs_due": "SELECT * FROM jobs WHERE state='queued' AND next_attempt_at<='x' ORDER BY next_attempt_at",
-        "ix_jobs_lease": "SELECT * FROM jobs WHERE state='running' AND lease_until<='x'",
+        "ix_jobs_waiting": "SELECT * FROM jobs WHERE state='queued' AND kind='k' AND next_attempt_at<='x' "
+        "ORDER BY next_attempt_at",
+        "ix_jobs_ended": "SELECT id FROM jobs WHERE state||'' IN ('failed') AND finished_at<='x'",
+        "ix_uploads_left": "SELECT * FROM uploads WHERE cleaned IS 0 "
+        "AND state NOT IN ('open', 'finalizing') AND id>'x' ORDER BY id",
+        "ix_uploads_ended": "SELECT id FROM uploads WHERE cleaned IS 1 AND finished_at<='x'",
     }
     async with database.reading() as repository:
         for index, query in queries.items():

@@ -46,8 +46,8 @@ async def test_unheard_jobs_are_the_due_ones_with_an_old_ring_oldest_first(datab
     await queued(database, next_attempt_at=LATE)
     await claimed(database, rung_at=LATE)
     async with database.reading() as repository:
-        assert [job.id for job in await repository.jobs.unheard(5, 10)] == [oldest.id, younger.id]
-        assert [job.id for job in await repository.jobs.unheard(5, 1)] == [oldest.id]
+        assert [job.id for job in await repository.jobs.unheard(JobKind.FINALIZE, 5, 10)] == [oldest.id, younger.id]
+        assert [job.id for job in await repository.jobs.unheard(JobKind.FINALIZE, 5, 1)] == [oldest.id]
 
 
 async def test_a_job_is_rung_again_once(database: Database) -> None:
@@ -62,7 +62,7 @@ async def test_a_bell_that_hangs_is_looked_at_later(database: Database) -> None:
     job = await queued(database, rung_at=LATE)
     async with database.transaction() as repository:
         await repository.jobs.still_hangs([job.id])
-        assert await repository.jobs.unheard(5, 10) == []
+        assert await repository.jobs.unheard(JobKind.FINALIZE, 5, 10) == []
     assert (await job_of(database, job.id)).epoch == 0
 
 

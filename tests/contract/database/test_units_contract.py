@@ -11,8 +11,9 @@ from sqlalchemy import inspect, select
 
 from common.db.clock import db_now
 from common.db.database import Database
-from common.db.migrate import head_revision, is_current, migrate_async
+from common.db.migrate import migrate_async
 from common.db.models import Base
+from common.db.schema import head_revision, serves_us
 from common.errors import DatabaseUnavailable
 from common.settings import DatabaseSettings
 from tests.contract.database.rows import put, upload_of
@@ -89,10 +90,10 @@ async def empty(empty_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def test_a_new_database_is_not_current_until_it_is_migrated(empty: Database, empty_url: str) -> None:
-    assert not await is_current(empty)
+async def test_a_new_database_serves_nobody_until_it_is_migrated(empty: Database, empty_url: str) -> None:
+    assert not await serves_us(empty)
     assert await migrate_async(empty_url) == head_revision()
-    assert await is_current(empty)
+    assert await serves_us(empty)
 
 
 async def test_migrating_again_and_from_two_sides_changes_nothing(empty: Database, empty_url: str) -> None:

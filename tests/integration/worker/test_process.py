@@ -14,6 +14,7 @@ import pytest
 
 from common.db.migrate import migrate_async
 from common.states import JobKind, JobState
+from tests.contract.database.steps import LATER, pretend
 from tests.fixtures.redis import redis_binary
 from tests.fixtures.servers import running, short_folder
 from tests.integration.worker.process import WorkerProcess, worker_process
@@ -266,6 +267,15 @@ async def test_a_worker_waits_for_the_migration(environment: dict[str, str], red
         assert (await worker.probe("/livez")).status_code == 200
         await migrate_async(url)
         await until(worker.is_ready)
+
+
+@ON_SQLITE
+async def test_a_worker_of_the_version_before_starts_after_the_migration(
+    rig: Rig, environment: dict[str, str], tmp_path: Path
+) -> None:
+    await pretend(rig.database, LATER)
+    async with worker_process(environment, tmp_path / "w") as worker:
+        assert (await worker.probe("/readyz")).status_code == 200
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def test_a_value_out_of_range_is_named(name: str, value: str) -> None:
         ("postgresql://u:secret@host/db?sslmode=sometimes", "verify-full"),
         ("postgresql://u:secret@host/db?sslmode=require&sslmode=disable", "sslmode"),
         ("postgresql://u:secret@host/db?connect_timeout=secret", "'connect_timeout'"),
-        ("postgresql://u:secret@host/db?ssl=secret", "host and sslmode"),
+        ("postgresql://u:secret@host/db?ssl=secret", "host, sslmode, sslrootcert"),
         ("sqlite:///a.db?mode=ro", "'mode'"),
     ],
 )

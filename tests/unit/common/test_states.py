@@ -2,6 +2,7 @@
 
 import pytest
 
+from common.db.models import NOT_LIVE
 from common.states import JOB_FINAL, JOB_MOVES, UPLOAD_FINAL, UPLOAD_MOVES, JobState, UploadState, may_move
 
 
@@ -44,3 +45,8 @@ def test_a_job_can_always_come_to_an_end() -> None:
 )
 def test_moves(before: UploadState | JobState, after: UploadState | JobState, allowed: bool) -> None:
     assert may_move(before, after) is allowed
+
+
+def test_the_index_of_uploads_that_have_ended_leaves_out_those_that_live() -> None:
+    living = {f"'{state}'" for state in set(UploadState) - UPLOAD_FINAL}
+    assert set(NOT_LIVE.removeprefix("state NOT IN (").removesuffix(")").split(", ")) == living
