@@ -91,6 +91,9 @@ async def post_files(
             declared=content_digest(request),
         )
         (accepted_one,) = await ingest.accept(caller, delivery, about)
+    except errors.DatabaseUnavailable:
+        ingest.discard_later(caller, delivery)
+        raise
     except BaseException:  # whatever ended it: nothing is left behind
         await ingest.discard(caller, delivery)
         raise

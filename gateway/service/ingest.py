@@ -6,6 +6,7 @@ is aborted, and nothing is left behind.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 from common.db.models import Job, Upload
@@ -67,6 +68,7 @@ class IngestService:
         self._storage = storage
         self._memory = memory
         self._metrics = metrics
+        self._discarding: set[asyncio.Task[None]] = set()
 
     async def receive(
         self,
@@ -113,6 +115,12 @@ class IngestService:
         else:
             jobs = await self._finalizing.start_together(caller, uploads)
         return [Accepted(upload.filename, upload.id, job) for (upload, _), job in zip(uploads, jobs, strict=True)]
+
+    def discard_later(self, caller: Caller, delivery: Delivery) -> None:
+        """The same for a client that shall not wait: the database is away. What cannot be ended now expires."""
+        task = asyncio.create_task(self.discard(caller, delivery))
+        self._discarding.add(task)
+        task.add_done_callback(self._discarding.discard)
 
     async def discard(self, caller: Caller, delivery: Delivery) -> None:
         """Abort what is still open of a delivery that failed."""
