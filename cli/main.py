@@ -19,6 +19,7 @@ COMMANDS = (
     ("gateway", "cli.processes:gateway", "Run one HTTP gateway."),
     ("worker", "cli.processes:worker", "Run one worker."),
     ("migrate", "cli.processes:migrate", "Bring the database schema up to date."),
+    ("doctor", "cli.doctor.command:doctor", "Look at all that the service needs, and say what is wrong."),
     ("fsck", "cli.fsck:fsck", "Compare the storage with the database."),
 )
 
