@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from common.chunking import GIB, MAX_CHUNKS, MIB
 from common.db.address import parse_database_url
 from common.errors import SettingsError
 from common.quantities import Names, Seconds, Size
+from common.settings_rules import problems_between
 
 PREFIX = "SLUICE_"
 # Variables of the command line client and of the supervisor; the service does not read them.
@@ -303,7 +303,7 @@ def load_settings(env_file: Path | None = None, environ: Mapping[str, str] | Non
                 for item in error.errors()
             ]
     if not problems:
-        problems = _cross_checks(Settings(**groups))
+        problems = problems_between(Settings(**groups))
     if problems:
         raise SettingsError("; ".join(problems), problems=problems)
     return Settings(**groups)
@@ -327,21 +327,4 @@ def _unknown(names: Iterable[str]) -> list[str]:
         near = get_close_matches(name.removeprefix(PREFIX), bare, n=1)
         hint = f"did you mean {PREFIX}{near[0]}?" if near else "see docs/settings.md"
         problems.append(f"{name}: unknown setting; {hint}")
-    return problems
-
-
-def _cross_checks(settings: Settings) -> list[str]:
-    problems = []
-    if settings.worker.heartbeat_seconds * 2 > settings.worker.lease_seconds:
-        problems.append("SLUICE_HEARTBEAT_SECONDS: must be at most half of SLUICE_LEASE_SECONDS")
-    if settings.limits.chunk_size_min > settings.limits.chunk_size_max:
-        problems.append("SLUICE_CHUNK_SIZE_MIN: must not be above SLUICE_CHUNK_SIZE_MAX")
-    if settings.storage.verify == "receipts" and settings.storage.durability == "finalize":
-        # a power cut between chunk and finalize can keep a receipt and lose its bytes; nobody would look
-        problems.append("SLUICE_VERIFY: receipts needs SLUICE_DURABILITY=chunk (or none, where loss is accepted)")
-    if settings.storage.storage_url.startswith(SCHEME) and find_spec("aiobotocore") is None:
-        problems.append("SLUICE_STORAGE_URL: an S3 store needs more packages: pip install 'sluice[s3]'")
-    unknown = set(settings.worker.worker_queues) - {"finalize", "metadata"}
-    if unknown or not settings.worker.worker_queues:
-        problems.append("SLUICE_WORKER_QUEUES: one or both of finalize,metadata")
     return problems
