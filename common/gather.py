@@ -44,11 +44,6 @@ class Gather(Generic[Item, Answer]):
             self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
         return await answer
 
-    async def close(self) -> None:
-        """Wait for those who have asked. Nobody may ask any more."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
-
     async def _run(self) -> None:
         batch: list[tuple[Item, asyncio.Future[Answer]]] = []
         try:

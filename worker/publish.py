@@ -39,10 +39,6 @@ class Publisher:
         then nothing of it was written. Otherwise the bell of the metadata job was rung."""
         await asyncio.shield(await self._gather.ask(publication))
 
-    async def close(self) -> None:
-        """Wait for the transactions on their way."""
-        await self._gather.close()
-
     async def _write(self, asked: Sequence[Publication]) -> list[asyncio.Task[bool] | Exception]:
         share_bell([publication.metadata for publication in asked])
         async with self._database.transaction() as db:

@@ -11,7 +11,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from common.db.models import File, Job, Upload
@@ -95,18 +95,14 @@ class Sweep:
     async def take_back_lost(self) -> bool:
         """Jobs whose worker is silent go back to the queue; those without attempts left are dead letters."""
         most = self._context.settings.worker.max_attempts
-        jobs: Sequence[Job] = ()
-        while not jobs or len(jobs) >= LOST_AT_ONCE:
-            async with self._database.transaction() as repository:
-                jobs = await repository.jobs.take_back_lost(most, LOST_AT_ONCE)
-            for job in jobs:
-                self._count("attempts_exhausted" if job.state == JobState.FAILED else "lease_lost", job)
-            dead = [job.id for job in jobs if job.state == JobState.FAILED]
-            await asyncio.gather(*map(self._context.signals.ended, dead))
-            await self._context.bell.ring(*(_ring(job) for job in jobs if job.state != JobState.FAILED))
-            if not jobs:
-                break
-        return False
+        async with self._database.transaction() as repository:
+            jobs = await repository.jobs.take_back_lost(most, LOST_AT_ONCE)
+        for job in jobs:
+            self._count("attempts_exhausted" if job.state == JobState.FAILED else "lease_lost", job)
+        dead = [job.id for job in jobs if job.state == JobState.FAILED]
+        await asyncio.gather(*map(self._context.signals.ended, dead))
+        await self._context.bell.ring(*(_ring(job) for job in jobs if job.state != JobState.FAILED))
+        return len(jobs) >= LOST_AT_ONCE
 
     async def ring_again(self) -> bool:
         """Due jobs that nobody took and whose bell is not in the queue any more (Redis was emptied or away).

@@ -114,22 +114,6 @@ async def test_a_caller_that_goes_while_its_batch_is_on_the_way_stops_nothing() 
     assert await stays == 4
 
 
-async def test_close_waits_for_those_who_have_asked() -> None:
-    desk = Desk()
-    asked = desk.ask(1, 2)
-    await desk.begun.wait()
-    closing = asyncio.create_task(desk.gather.close())
-    await asyncio.sleep(0)
-    assert not closing.done()
-    desk.open.set()
-    await closing
-    assert [task.result() for task in asked] == [2, 4]
-
-
-async def test_an_idle_one_closes_at_once() -> None:
-    await Desk().gather.close()
-
-
 @pytest.mark.parametrize("count", [1, 50])
 async def test_each_caller_gets_its_own_answer(count: int) -> None:
     desk = Desk(most=7)
