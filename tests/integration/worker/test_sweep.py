@@ -269,3 +269,16 @@ def age_bytes(rig: Rig, upload: Upload) -> None:
     folder = uploads_folder(rig) / upload.id
     for path in [*folder.iterdir(), folder]:
         os.utime(path, (long_ago, long_ago))
+
+
+async def test_more_lost_jobs_than_one_pass_takes_ask_for_another_at_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.sweep.LOST_AT_ONCE", 2)
+    jobs = [await rig.finalize(await rig.upload(b"lost")) for _ in range(3)]
+    await rig.parts.leases.claim([job.id for job in jobs])
+    for job in jobs:
+        await rig.shift(job.id, -1, "lease_until")
+    assert await rig.parts.sweep.take_back_lost()
+    assert not await rig.parts.sweep.take_back_lost()
+    assert {(await rig.job(job.id)).state for job in jobs} == {JobState.QUEUED}
