@@ -19,6 +19,7 @@ from common.storage import open_storage
 from common.storage.base import Identifies, Storage
 from common.tasks import cancelled
 from common.telemetry import Metrics, get_logger
+from common.tracing import NO_TRACER, Tracer
 from gateway.intake import IntakeMemory
 from gateway.service.chunks import ChunkService
 from gateway.service.direct import DirectService
@@ -64,7 +65,9 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, metrics: Metrics, memory: IntakeMemory) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, metrics: Metrics, memory: IntakeMemory, tracer: Tracer = NO_TRACER
+) -> AsyncIterator[Services]:
     """Open all dependencies; close them in reverse order, the database last. None has to be reachable yet."""
     async with AsyncExitStack() as stack:
         database = Database(settings.database, "sluice-gateway")
@@ -85,7 +88,7 @@ async def open_services(settings: Settings, metrics: Metrics, memory: IntakeMemo
         lookups = Lookups(database)
         limits = fitted(settings.limits, storage.chunk_limits)
         uploads = UploadService(limits, database, lookups, storage, facts)
-        finalizing = FinalizeService(uploads, database, lookups, bell, facts)
+        finalizing = FinalizeService(uploads, database, lookups, bell, facts, tracer)
         yield Services(
             settings=settings,
             limits=limits,

@@ -27,6 +27,7 @@ from common.states import JobKind
 from common.storage import open_storage
 from common.tasks import cancelled
 from common.telemetry import Metrics, configure_logging, get_logger
+from common.tracing import NO_TRACER, Tracer, open_tracer
 from worker.batch import ResultBatch
 from worker.context import WorkerContext
 from worker.finalize import Finalize
@@ -57,8 +58,9 @@ def run(settings: Settings, queues: tuple[str, ...] | None = None) -> int:
     except SettingsError as error:
         log.error("worker.not_started", reason=error.detail)  # noqa: TRY400 - one line for the operator
         return 1
-    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(WorkerProcess(settings, kinds, listener).run())
+    tracer = open_tracer("sluice-worker")
+    with listener, contextlib.closing(tracer), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(WorkerProcess(settings, kinds, listener, tracer).run())
 
 
 @dataclass(slots=True)
@@ -84,10 +86,13 @@ class Parts:
 class WorkerProcess:
     """The life of one process, from signal handlers to exit status."""
 
-    def __init__(self, settings: Settings, kinds: Sequence[JobKind], listener: socket.socket) -> None:
+    def __init__(
+        self, settings: Settings, kinds: Sequence[JobKind], listener: socket.socket, tracer: Tracer = NO_TRACER
+    ) -> None:
         self._settings = settings
         self._kinds = kinds
         self._listener = listener
+        self._tracer = tracer
         self._metrics = Metrics()
         self._health = Health(settings.worker)
         self._stop = asyncio.Event()
@@ -142,6 +147,7 @@ class WorkerProcess:
             bell=Bell(redis, self._settings.redis, self._metrics),
             signals=Signals(redis, self._settings.redis),
             metrics=self._metrics,
+            tracer=self._tracer,
         )
         try:
             try:

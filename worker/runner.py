@@ -22,6 +22,7 @@ from common.telemetry import get_logger
 from worker.context import WorkerContext
 from worker.lease import Hold, Leases
 from worker.retry import FailWith, RetryAfter, decide
+from worker.tracing import attempt_span, tell
 
 log = get_logger(__name__)
 
@@ -161,9 +162,11 @@ class Runner:
             kind=job.kind, upload_id=job.upload_id, request_id=job.request_id, attempt=job.attempts
         )
         try:
-            with known, metrics.jobs_running.labels(kind=job.kind).track_inprogress():
+            running = metrics.jobs_running.labels(kind=job.kind).track_inprogress()
+            with known, attempt_span(self._context.tracer, hold) as span, running:
                 error = await self._work(hold)
                 outcome = await self._settle(hold, error)
+                tell(span, outcome, error)
                 seconds = time.monotonic() - began
                 metrics.jobs.labels(kind=job.kind, outcome=outcome).inc()
                 metrics.job_seconds.labels(kind=job.kind).observe(seconds)
