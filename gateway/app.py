@@ -13,6 +13,7 @@ from fastapi.telemetry import TelemetryConfig
 from common.settings import Settings
 from common.telemetry import Metrics
 from common.tracing import NO_TRACER, Tracer
+from common.vitals import begin
 from gateway import problems
 from gateway.api import content, files, health, ingest, jobs, parts, uploads
 from gateway.assembly import Services, open_services
@@ -38,6 +39,7 @@ class State(TypedDict):
 def create_app(settings: Settings, tracer: Tracer = NO_TRACER) -> FastAPI:
     """The gateway as an ASGI app. Nothing is opened before its lifespan begins. Who made `tracer` closes it."""
     metrics, memory = Metrics(), IntakeMemory(settings.http)
+    begin(metrics, "gateway")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:

@@ -20,6 +20,7 @@ from common.storage.base import Identifies, Storage
 from common.tasks import cancelled
 from common.telemetry import Metrics, get_logger
 from common.tracing import NO_TRACER, Tracer
+from common.vitals import watch_loop, watch_pool
 from gateway.intake import IntakeMemory
 from gateway.service.chunks import ChunkService
 from gateway.service.direct import DirectService
@@ -72,6 +73,9 @@ async def open_services(
     async with AsyncExitStack() as stack:
         database = Database(settings.database, "sluice-gateway")
         stack.push_async_callback(database.close)
+        watch_pool(metrics, database)
+        watching = asyncio.create_task(watch_loop(metrics), name="watch-loop")
+        stack.push_async_callback(cancelled, [watching], STOP_SECONDS)
         storage = open_storage(settings.storage)
         stack.push_async_callback(storage.close)
         attaching = asyncio.create_task(_attach(database, storage), name="attach")

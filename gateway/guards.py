@@ -56,6 +56,7 @@ class Guards:
         self._settings = settings
         self._metrics = metrics
         self._slots = Slots()
+        metrics.requests_running.set_function(lambda: self._slots.taken)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

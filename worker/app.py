@@ -28,6 +28,7 @@ from common.storage import open_storage
 from common.tasks import cancelled
 from common.telemetry import Metrics, configure_logging, get_logger
 from common.tracing import NO_TRACER, Tracer, open_tracer
+from common.vitals import begin, watch_loop, watch_pool
 from worker.batch import ResultBatch
 from worker.context import WorkerContext
 from worker.finalize import Finalize
@@ -94,6 +95,7 @@ class WorkerProcess:
         self._listener = listener
         self._tracer = tracer
         self._metrics = Metrics()
+        begin(self._metrics, "worker")
         self._health = Health(settings.worker)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -117,6 +119,7 @@ class WorkerProcess:
     async def _with_database(self) -> int:
         shape = self._settings.database
         database = Database(shape, "sluice-worker", pool_size=shape.worker_pool_size)
+        watch_pool(self._metrics, database)
         try:
             if not await self._wait_for_schema(database):
                 return 0 if self._stop.is_set() else 1
@@ -192,6 +195,7 @@ class WorkerProcess:
             asyncio.create_task(parts.sweep.run()),
             asyncio.create_task(parts.scrub.run()),
             asyncio.create_task(context.bell.listen(parts.wake)),
+            asyncio.create_task(watch_loop(context.metrics)),
         ]
         parts.polling = [asyncio.create_task(loop.async_run()) for loop in parts.loops]
         self._health.phase = "running"

@@ -6,6 +6,7 @@ import asyncio
 import random as random_module
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from arq.worker import RetryJob
@@ -212,6 +213,8 @@ class Runner:
 
     async def _succeeded(self, hold: Hold) -> str:
         self._leases.release(hold)
+        since = datetime.now(UTC) - hold.job.created_at
+        self._context.metrics.job_turnaround_seconds.labels(kind=hold.job.kind).observe(since.total_seconds())
         await self._context.signals.ended(hold.job.id)
         await self._handlers[JobKind(hold.job.kind)].tidy(hold.job)
         return "succeeded"
@@ -229,6 +232,7 @@ class Runner:
             await self._requeue(hold, fate.seconds, failure, give_back_attempt=fate.free)
             return "retried"
         await self._leases.settle(hold, lambda repository: self._fail(repository, hold, fate))
+        self._context.metrics.jobs_failed.labels(kind=hold.job.kind, code=fate.code).inc()
         await self._context.signals.ended(hold.job.id)
         return "failed"
 

@@ -19,7 +19,7 @@ from common.ids import new_id
 from common.queue import MOST_IN_GROUP, Bell, ring_of, share_bell
 from common.states import JobKind, JobState, UploadState
 from common.telemetry import get_logger
-from common.tracing import NO_TRACER, Tracer
+from common.tracing import NO_TRACER, Attributes, Tracer
 from gateway.service.caller import Caller
 from gateway.service.facts import FactsCache
 from gateway.service.requests import check_digests
@@ -27,7 +27,7 @@ from gateway.service.uploads import HAS_JOB, UploadService
 
 log = get_logger(__name__)
 
-SENDING = {
+SENDING: Attributes = {
     "messaging.system": "arq",
     "messaging.operation.type": "send",
     "messaging.operation.name": "send",
@@ -98,7 +98,7 @@ class FinalizeService:
 
     async def start_together(self, caller: Caller, uploads: Sequence[tuple[Upload, Said]]) -> list[Job]:
         """The same for several uploads of one request: all of them or none. Raises UploadNotOpen."""
-        several = {**SENDING, "messaging.batch.message_count": len(uploads)}
+        several: Attributes = {**SENDING, "messaging.batch.message_count": len(uploads)}
         with self._tracer.span("send finalize", kind="producer", attributes=several):
             trace_context = self._tracer.carried()
             wanted = [_wanted(caller, upload, said, trace_context) for upload, said in uploads]
