@@ -161,6 +161,18 @@ async def test_jobs_that_share_transactions_and_a_ring_keep_their_own_traces(
     assert {f"{trace:032x}" for trace in published} == set(called.values())
 
 
+async def test_files_of_one_request_are_one_trace(gateway: Gateway, rig: Rig, spans: Spans) -> None:
+    answer = gateway.http.post("/v1/files", files=[("file", (f"{n}.txt", CONTENT, "text/plain")) for n in range(3)])
+    assert answer.status_code == 202, answer.text
+    await rig.run()
+    spans.one("POST /v1/files")
+    sent = spans.one("send finalize")
+    assert said(sent)["messaging.batch.message_count"] == 3
+    assert [spans.line_of(span) for span in attempts(spans)] == 3 * [
+        ["process finalize", "send finalize", "POST /v1/files"]
+    ]
+
+
 async def test_a_job_of_nobodys_trace_begins_one(rig: Rig, spans: Spans) -> None:
     """As of a gateway without traces, of the version before, or of `sluice fsck --repair`."""
     job = await rig.finalize(await rig.upload(CONTENT))
