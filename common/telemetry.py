@@ -83,7 +83,7 @@ class Metrics:
         )
 
     def _of_the_service(self, new: Any) -> None:
-        """Measured by every worker for all: the maximum counts, not the sum."""
+        """Measured by workers for all of them: the maximum counts, not the sum."""
         self.oldest_queued_seconds = Gauge(
             "oldest_queued_seconds", "Age of the oldest job that is due and not started.", ("kind",), **new
         )
