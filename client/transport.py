@@ -14,6 +14,7 @@ import httpx
 from client.errors import InvalidArgumentError, SluiceApiError, SluiceConnectionError, SluiceProtocolError
 from client.reasons import reason_of
 from client.retry import RetryBudget, RetryCallback, RetryNotice, RetryPolicy, retryable_status
+from client.tracing import trace_headers
 
 Body = bytes | Callable[[], AsyncIterable[bytes]]
 """Bytes, or a function that starts the body from its beginning: it is called once per attempt."""
@@ -136,11 +137,12 @@ class Transport:
     def _build(self, call: Call) -> httpx.Request:
         timeout = TIMEOUT if call.read_timeout is None else _with_read(call.read_timeout)
         content = call.body() if callable(call.body) else call.body
+        trace = trace_headers() if call.path.startswith("/") else {}  # a whole URL is somebody else's server
         return self._http.build_request(
             call.method,
             call.path,
             params=tuple(call.params) or None,
-            headers=dict(call.headers),
+            headers={**trace, **call.headers},
             json=call.document,
             content=content,
             timeout=timeout,

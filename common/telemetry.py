@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -31,31 +32,45 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         new: Any = {"registry": self.registry, "namespace": "sluice"}
-        # gateway
+        timed: Any = {"buckets": _SECONDS, **new}
+        self._of_both(new, timed)
+        self._of_gateway(new, timed)
+        self._of_worker(new, timed)
+        self._of_the_service(new)
+
+    def _of_both(self, new: Any, timed: Any) -> None:
+        self.build_info = Gauge("build_info", "Always 1; its labels say what runs here.", ("part", "version"), **new)
+        self.bell_failed = Counter("bell_failed", "Rings that Redis did not take.", ("kind",), **new)
+        self.loop_lag_seconds = Histogram(
+            "event_loop_lag_seconds", "How much later than asked the event loop comes back.", **timed
+        )
+        self.database_connections = Gauge("database_connections", "Connections in use.", **new)
+        self.database_pool_size = Gauge("database_pool_size", "Connections that the process may have.", **new)
+
+    def _of_gateway(self, new: Any, timed: Any) -> None:
         self.requests = Counter("http_requests", "Requests by route and status.", ("method", "route", "status"), **new)
         self.request_seconds = Histogram(
-            "http_request_seconds",
-            "Time from the request head to the end of the answer.",
-            ("route",),
-            buckets=_SECONDS,
-            **new,
+            "http_request_seconds", "Time from the request head to the end of the answer.", ("route",), **timed
         )
+        self.requests_running = Gauge("http_requests_running", "Requests in flight, held polls apart.", **new)
         self.refused = Counter("refused", "Refusals by problem code.", ("code",), **new)
         self.received_bytes = Counter("received_bytes", "Bytes of chunks and files taken in.", **new)
         self.sent_bytes = Counter("sent_bytes", "Bytes of files sent out.", **new)
         self.intake_bytes = Gauge("intake_bytes", "Bytes of request bodies in memory, unread ones as well.", **new)
-        self.bell_failed = Counter("bell_failed", "Rings that Redis did not take.", ("kind",), **new)
-        # worker
+
+    def _of_worker(self, new: Any, timed: Any) -> None:
         self.jobs = Counter("jobs", "Ended attempts of jobs by kind and outcome.", ("kind", "outcome"), **new)
-        self.job_seconds = Histogram("job_seconds", "Time of one attempt.", ("kind",), buckets=_SECONDS, **new)
-        self.job_wait_seconds = Histogram(
-            "job_wait_seconds", "Time from due to start of a job.", ("kind",), buckets=_SECONDS, **new
+        self.jobs_failed = Counter("jobs_failed", "Jobs that have failed for good.", ("kind", "code"), **new)
+        self.job_seconds = Histogram("job_seconds", "Time of one attempt.", ("kind",), **timed)
+        self.job_wait_seconds = Histogram("job_wait_seconds", "Time from due to start of a job.", ("kind",), **timed)
+        self.job_turnaround_seconds = Histogram(
+            "job_turnaround_seconds", "Time from acceptance to success of a job, over all attempts.", ("kind",), **timed
         )
         self.jobs_running = Gauge("jobs_running", "Jobs that this worker runs now.", ("kind",), **new)
         self.lease_lost = Counter("lease_lost", "Jobs whose lease another worker may hold.", **new)
         self.swept = Counter("swept", "What the sweep repaired or removed.", ("reason",), **new)
-        self.oldest_queued_seconds = Gauge(
-            "oldest_queued_seconds", "Age of the oldest job that is due and not started.", ("kind",), **new
+        self.last_sweep = Gauge(
+            "last_sweep_timestamp_seconds", "When all steps of a sweep last succeeded, as Unix time.", **new
         )
         self.sealed_bytes = Counter("sealed_bytes", "Bytes of published files.", **new)
         self.scrubbed_bytes = Counter("scrubbed_bytes", "Bytes of ready files that were read again.", **new)
@@ -67,9 +82,29 @@ class Metrics:
             **new,
         )
 
+    def _of_the_service(self, new: Any) -> None:
+        """Measured by workers for all of them: the maximum counts, not the sum."""
+        self.oldest_queued_seconds = Gauge(
+            "oldest_queued_seconds", "Age of the oldest job that is due and not started.", ("kind",), **new
+        )
+        self.oldest_unfinished_seconds = Gauge(
+            "oldest_unfinished_seconds", "Time since the oldest unfinished job was accepted.", ("kind",), **new
+        )
+        self.jobs_queued = Gauge("jobs_queued", "Jobs that wait: due now, or later.", ("kind", "due"), **new)
+        self.uploads_unfinished = Gauge(
+            "uploads_unfinished", "Uploads that take chunks or are being verified.", ("state",), **new
+        )
+        self.storage_free_bytes = Gauge("storage_free_bytes", "Room that is left on a volume.", ("backend",), **new)
+
     def render(self) -> bytes:
         """The text exposition format of Prometheus."""
         return generate_latest(self.registry)
+
+
+def show_zero(counter: Counter, series: Iterable[dict[str, str]]) -> None:
+    """Show a counter as 0 under each of these labels."""
+    for labels in series:
+        counter.labels(**labels)
 
 
 def configure_logging(settings: LogSettings) -> None:

@@ -8,19 +8,26 @@ from importlib.metadata import version
 from typing import TypedDict
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from common.settings import Settings
 from common.telemetry import Metrics
+from common.tracing import NO_TRACER, Tracer
+from common.vitals import begin
 from gateway import problems
 from gateway.api import content, files, health, ingest, jobs, parts, uploads
 from gateway.assembly import Services, open_services
 from gateway.guards import Guards
 from gateway.intake import IntakeMemory
+from gateway.tracing import Traced
 
 DESCRIPTION = """
 Queue-backed upload ingestion. Create an upload, send its chunks in any order, finalize, poll the job, read the file.
 Every refusal is `application/problem+json` (RFC 9457) with a stable `code`.
 """
+
+# FastAPI's own traces, which begin by themselves where a process has a global provider: ours are in gateway/tracing.py.
+UNUSED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
 class State(TypedDict):
@@ -29,13 +36,14 @@ class State(TypedDict):
     services: Services
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The gateway as an ASGI app. Nothing is opened before its lifespan begins."""
+def create_app(settings: Settings, tracer: Tracer = NO_TRACER) -> FastAPI:
+    """The gateway as an ASGI app. Nothing is opened before its lifespan begins. Who made `tracer` closes it."""
     metrics, memory = Metrics(), IntakeMemory(settings.http)
+    begin(metrics, "gateway")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        async with open_services(settings, metrics, memory) as services:
+        async with open_services(settings, metrics, memory, tracer) as services:
             app.state.services = services  # for the server, which tells it to drain
             yield {"services": services}
 
@@ -47,10 +55,13 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=UNUSED,
     )
     app.state.memory = memory  # for the server, whose connections read as much as it allows
     for surface in (uploads, parts, jobs, ingest, files, content, health):
         app.include_router(surface.router)
     problems.install(app, metrics)
     app.add_middleware(Guards, settings=settings.http, metrics=metrics)
+    if tracer.on:
+        app.add_middleware(Traced, tracer=tracer)
     return app

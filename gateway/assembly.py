@@ -19,6 +19,8 @@ from common.storage import open_storage
 from common.storage.base import Identifies, Storage
 from common.tasks import cancelled
 from common.telemetry import Metrics, get_logger
+from common.tracing import NO_TRACER, Tracer
+from common.vitals import watch_loop, watch_pool
 from gateway.intake import IntakeMemory
 from gateway.service.chunks import ChunkService
 from gateway.service.direct import DirectService
@@ -64,11 +66,16 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, metrics: Metrics, memory: IntakeMemory) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, metrics: Metrics, memory: IntakeMemory, tracer: Tracer = NO_TRACER
+) -> AsyncIterator[Services]:
     """Open all dependencies; close them in reverse order, the database last. None has to be reachable yet."""
     async with AsyncExitStack() as stack:
         database = Database(settings.database, "sluice-gateway")
         stack.push_async_callback(database.close)
+        watch_pool(metrics, database)
+        watching = asyncio.create_task(watch_loop(metrics), name="watch-loop")
+        stack.push_async_callback(cancelled, [watching], STOP_SECONDS)
         storage = open_storage(settings.storage)
         stack.push_async_callback(storage.close)
         attaching = asyncio.create_task(_attach(database, storage), name="attach")
@@ -85,7 +92,7 @@ async def open_services(settings: Settings, metrics: Metrics, memory: IntakeMemo
         lookups = Lookups(database)
         limits = fitted(settings.limits, storage.chunk_limits)
         uploads = UploadService(limits, database, lookups, storage, facts)
-        finalizing = FinalizeService(uploads, database, lookups, bell, facts)
+        finalizing = FinalizeService(uploads, database, lookups, bell, facts, tracer)
         yield Services(
             settings=settings,
             limits=limits,

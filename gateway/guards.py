@@ -56,6 +56,7 @@ class Guards:
         self._settings = settings
         self._metrics = metrics
         self._slots = Slots()
+        metrics.requests_running.set_function(lambda: self._slots.taken)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,6 +67,8 @@ class Guards:
         scope["slots"] = self._slots
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
+        if (trace_id := scope.get("trace_id")) is not None:
+            structlog.contextvars.bind_contextvars(trace_id=trace_id)
         limit = self._limit(scope)
         body = BodyDeadline(receive, self._settings, limit)
         exchange = _Exchange(scope, body, send, has_body=_has_body(headers))
@@ -78,7 +81,7 @@ class Guards:
             self._observe(scope, exchange, time.perf_counter() - began)
 
     async def _run(self, scope: Scope, body: BodyDeadline, exchange: _Exchange, refusal: SluiceError | None) -> None:
-        if self._slots.taken > self._settings.max_requests and scope["path"] not in _PROBES:
+        if self._slots.taken > self._settings.max_requests and scope["path"] not in PROBES:
             refusal = Unavailable("Too many requests at once; send it again.", retry_after=1)
         if refusal is not None:
             await self._refuse(refusal, scope, exchange)
@@ -116,7 +119,7 @@ class Guards:
         route = getattr(scope.get("route"), "path", "unmatched")
         self._metrics.requests.labels(method=scope["method"], route=route, status=exchange.status).inc()
         self._metrics.request_seconds.labels(route=route).observe(seconds)
-        if route not in _PROBES:
+        if route not in PROBES:
             log.info(
                 "request",
                 method=scope["method"],
@@ -128,7 +131,7 @@ class Guards:
 
 
 # not logged, and answered under any load: a process that is busy must not be killed for it
-_PROBES = frozenset({"/livez", "/readyz", "/startupz", "/metrics"})
+PROBES = frozenset({"/livez", "/readyz", "/startupz", "/metrics"})
 
 
 class _Exchange:

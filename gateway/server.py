@@ -22,6 +22,7 @@ from fastapi import FastAPI
 
 from common.settings import HttpSettings, Settings
 from common.telemetry import configure_logging, get_logger
+from common.tracing import open_tracer
 from gateway.app import create_app
 from gateway.assembly import Services
 from gateway.protocol import protocol_with
@@ -42,8 +43,10 @@ def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fds: S
     except OSError as error:
         print(_why_not(error, host, port), file=sys.stderr)  # noqa: T201 - one line for the person at the terminal
         return 1
-    server = DrainingServer(create_app(settings), settings.http)
+    tracer = open_tracer("sluice-gateway")
+    server = DrainingServer(create_app(settings, tracer), settings.http)
     with ExitStack() as opened:
+        opened.callback(tracer.close)
         for listener in listeners:
             opened.enter_context(listener)
         address = listeners[0].getsockname()

@@ -9,6 +9,7 @@ The fixtures live in `tests/fixtures/`, one module each:
 - `s3`: `s3_settings` (a place in an S3 store), `moto_server`, `versitygw_server`
 - `stack`: `start_stack` (the whole service by `sluice up`)
 - `topology`: `behind_nginx` (what docker-compose.yml runs, process by process; skipped where there is no nginx)
+- `traces`: `spans` (a tracer that keeps its spans), collectors for exported ones
 - `guards`: no settings from outside, no process left behind (both act by themselves)
 
 Hypothesis has no deadlines here: a busy machine is no bug.
@@ -28,5 +29,6 @@ pytest_plugins = [
     "tests.fixtures.s3",
     "tests.fixtures.stack",
     "tests.fixtures.topology",
+    "tests.fixtures.traces",
     "tests.fixtures.database",  # after the servers it builds on: pytest rewrites asserts at the first import
 ]

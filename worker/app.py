@@ -27,6 +27,8 @@ from common.states import JobKind
 from common.storage import open_storage
 from common.tasks import cancelled
 from common.telemetry import Metrics, configure_logging, get_logger
+from common.tracing import NO_TRACER, Tracer, open_tracer
+from common.vitals import begin, watch_loop, watch_pool
 from worker.batch import ResultBatch
 from worker.context import WorkerContext
 from worker.finalize import Finalize
@@ -57,8 +59,9 @@ def run(settings: Settings, queues: tuple[str, ...] | None = None) -> int:
     except SettingsError as error:
         log.error("worker.not_started", reason=error.detail)  # noqa: TRY400 - one line for the operator
         return 1
-    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(WorkerProcess(settings, kinds, listener).run())
+    tracer = open_tracer("sluice-worker")
+    with listener, contextlib.closing(tracer), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(WorkerProcess(settings, kinds, listener, tracer).run())
 
 
 @dataclass(slots=True)
@@ -84,11 +87,15 @@ class Parts:
 class WorkerProcess:
     """The life of one process, from signal handlers to exit status."""
 
-    def __init__(self, settings: Settings, kinds: Sequence[JobKind], listener: socket.socket) -> None:
+    def __init__(
+        self, settings: Settings, kinds: Sequence[JobKind], listener: socket.socket, tracer: Tracer = NO_TRACER
+    ) -> None:
         self._settings = settings
         self._kinds = kinds
         self._listener = listener
+        self._tracer = tracer
         self._metrics = Metrics()
+        begin(self._metrics, "worker")
         self._health = Health(settings.worker)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -112,6 +119,7 @@ class WorkerProcess:
     async def _with_database(self) -> int:
         shape = self._settings.database
         database = Database(shape, "sluice-worker", pool_size=shape.worker_pool_size)
+        watch_pool(self._metrics, database)
         try:
             if not await self._wait_for_schema(database):
                 return 0 if self._stop.is_set() else 1
@@ -142,6 +150,7 @@ class WorkerProcess:
             bell=Bell(redis, self._settings.redis, self._metrics),
             signals=Signals(redis, self._settings.redis),
             metrics=self._metrics,
+            tracer=self._tracer,
         )
         try:
             try:
@@ -186,6 +195,7 @@ class WorkerProcess:
             asyncio.create_task(parts.sweep.run()),
             asyncio.create_task(parts.scrub.run()),
             asyncio.create_task(context.bell.listen(parts.wake)),
+            asyncio.create_task(watch_loop(context.metrics)),
         ]
         parts.polling = [asyncio.create_task(loop.async_run()) for loop in parts.loops]
         self._health.phase = "running"

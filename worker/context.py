@@ -11,6 +11,7 @@ from common.settings import Settings
 from common.signals import Signals
 from common.storage.base import Storage
 from common.telemetry import Metrics
+from common.tracing import NO_TRACER, Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,4 @@ class WorkerContext:
     bell: Bell
     signals: Signals
     metrics: Metrics
+    tracer: Tracer = NO_TRACER

@@ -41,8 +41,14 @@ class Finalize:
 
     async def run(self, job: Job, hold: Hold) -> None:
         upload = await self._load(job)
-        sealed = await self._seal(job, upload, hold)
-        publication = Publication(hold, _file(upload, sealed), _metadata_job(job, sealed))
+        with self._context.tracer.span("seal", attributes={"sluice.size": job.size}):
+            sealed = await self._seal(job, upload, hold)
+        with self._context.tracer.span("publish"):
+            await self._publish(job, upload, sealed, hold)
+
+    async def _publish(self, job: Job, upload: Upload, sealed: SealedObject, hold: Hold) -> None:
+        following = _metadata_job(job, sealed, self._context.tracer.carried())
+        publication = Publication(hold, _file(upload, sealed), following)
         try:
             await self._leases.insist(hold, partial(self._publisher.publish, publication))
         except IntegrityError:
@@ -126,7 +132,7 @@ def _file(upload: Upload, sealed: SealedObject) -> File:
     )
 
 
-def _metadata_job(job: Job, sealed: SealedObject) -> Job:
+def _metadata_job(job: Job, sealed: SealedObject, trace_context: str | None) -> Job:
     return Job(
         id=new_id(),
         tenant=job.tenant,
@@ -140,6 +146,7 @@ def _metadata_job(job: Job, sealed: SealedObject) -> Job:
         epoch=0,
         fence=0,
         request_id=job.request_id,
+        trace_context=trace_context,
         created_at=datetime.now(UTC),
         next_attempt_at=NOW,  # due by the clock that judges it
         rung_at=NOW,

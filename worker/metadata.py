@@ -30,12 +30,14 @@ class Metadata:
         file_id = job.file_id or ""
         file = await self._context.lookups.file(job.tenant, file_id)
         try:
-            attributes = None if file is None else await self._examine(job, file)
+            with self._context.tracer.span("examine"):
+                attributes = None if file is None else await self._examine(job, file)
         except FileNotFoundError:
             attributes = None
         if attributes is None:
             log.info("file.deleted_before_metadata", file_id=file_id)
-        await self._batch.submit(hold, file_id, attributes)
+        with self._context.tracer.span("save"):
+            await self._batch.submit(hold, file_id, attributes)
 
     async def on_failure(self, repository: Repository, job: Job, code: str) -> None:
         """The file stays as it is, ready and without attributes."""

@@ -6,6 +6,7 @@ import asyncio
 import random as random_module
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from arq.worker import RetryJob
@@ -22,6 +23,7 @@ from common.telemetry import get_logger
 from worker.context import WorkerContext
 from worker.lease import Hold, Leases
 from worker.retry import FailWith, RetryAfter, decide
+from worker.tracing import attempt_span, tell
 
 log = get_logger(__name__)
 
@@ -161,9 +163,11 @@ class Runner:
             kind=job.kind, upload_id=job.upload_id, request_id=job.request_id, attempt=job.attempts
         )
         try:
-            with known, metrics.jobs_running.labels(kind=job.kind).track_inprogress():
+            running = metrics.jobs_running.labels(kind=job.kind).track_inprogress()
+            with known, attempt_span(self._context.tracer, hold) as span, running:
                 error = await self._work(hold)
                 outcome = await self._settle(hold, error)
+                tell(span, outcome, error)
                 seconds = time.monotonic() - began
                 metrics.jobs.labels(kind=job.kind, outcome=outcome).inc()
                 metrics.job_seconds.labels(kind=job.kind).observe(seconds)
@@ -209,6 +213,8 @@ class Runner:
 
     async def _succeeded(self, hold: Hold) -> str:
         self._leases.release(hold)
+        since = datetime.now(UTC) - hold.job.created_at
+        self._context.metrics.job_turnaround_seconds.labels(kind=hold.job.kind).observe(since.total_seconds())
         await self._context.signals.ended(hold.job.id)
         await self._handlers[JobKind(hold.job.kind)].tidy(hold.job)
         return "succeeded"
@@ -226,6 +232,7 @@ class Runner:
             await self._requeue(hold, fate.seconds, failure, give_back_attempt=fate.free)
             return "retried"
         await self._leases.settle(hold, lambda repository: self._fail(repository, hold, fate))
+        self._context.metrics.jobs_failed.labels(kind=hold.job.kind, code=fate.code).inc()
         await self._context.signals.ended(hold.job.id)
         return "failed"
 

@@ -11,16 +11,18 @@ import asyncio
 import os
 import random
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from common.db.models import File, Job, Upload
-from common.errors import SluiceError
+from common.errors import AttemptsExhausted, SluiceError
 from common.queue import Ring, ring_of
 from common.states import JobKind, JobState, UploadState
 from common.storage.base import ObjectKey, UploadKey
 from common.telemetry import get_logger
 from worker.context import WorkerContext
+from worker.measure import count_backlog, forget_counts, measure
 
 log = get_logger(__name__)
 
@@ -31,6 +33,8 @@ BELL_ROUNDS = 4  # rounds of one pass while bells turn out to be lost
 PURGE_AT_ONCE = 1000
 PURGE_MARGIN = 3600.0  # seconds that a job outlives the moment at which its upload is given up
 LONGEST_HEAD_START = 3600.0  # seconds; ARQ forgets a ring that is a day late
+
+FORGET_COUNTS = 2  # passes; by then somebody else has counted
 
 TURN = "sweep"
 SHORTEST_REST = 0.5  # of SLUICE_SWEEP_SECONDS, between two passes of all workers together
@@ -48,6 +52,8 @@ class Sweep:
         self._storage = context.storage
         self._cleaned_to = ""  # where the next pass goes on: ids, in order
         self._deleted_to = ""
+        self._failed = 0  # steps, in all passes
+        self._counted_at = time.monotonic()
         self._retention = context.settings.limits.retention
         self._name = f"{socket.gethostname()[:40]}:{os.getpid()}"
         self._steps: tuple[Step, ...] = (
@@ -80,7 +86,12 @@ class Sweep:
 
     async def once(self) -> bool:
         """One pass over all steps, and whether another is worth it at once."""
-        return any([await self._guarded(step) for step in self._steps])
+        failed = self._failed
+        more = any([await self._guarded(step) for step in self._steps])
+        if self._failed == failed:
+            self._context.metrics.last_sweep.set_to_current_time()
+        await self._guarded(self.count)  # no step: where it takes too long the sweep goes on all the same
+        return more
 
     async def _guarded(self, step: Step) -> bool:
         """A step that fails does not keep the others."""
@@ -90,6 +101,7 @@ class Sweep:
             log.warning("sweep.step_failed", step=step.__name__, code=error.code)
         except Exception:
             log.exception("sweep.step_failed", step=step.__name__)
+        self._failed += 1
         return False
 
     async def take_back_lost(self) -> bool:
@@ -203,18 +215,22 @@ class Sweep:
         return max(uploads, jobs) >= PURGE_AT_ONCE
 
     async def measure(self) -> bool:
-        """How long the oldest due job of each kind has been waiting."""
-        async with self._database.reading() as repository:
-            oldest = await repository.jobs.oldest_queued()
-        now = datetime.now(UTC)
-        for kind in JobKind:
-            since = oldest.get(kind, now)
-            age = max(0.0, (now - since).total_seconds())
-            self._context.metrics.oldest_queued_seconds.labels(kind=kind).set(age)
+        """What every worker measures. Counts of a pass of ours that is long over would only mislead."""
+        await measure(self._context)
+        if time.monotonic() - self._counted_at > FORGET_COUNTS * self._context.settings.worker.sweep_seconds:
+            forget_counts(self._context)
+        return False
+
+    async def count(self) -> bool:
+        """What only the one counts whose turn it is, because it costs more the more waits."""
+        await count_backlog(self._context)
+        self._counted_at = time.monotonic()
         return False
 
     def _count(self, reason: str, job: Job) -> None:
         self._context.metrics.swept.labels(reason=reason).inc()
+        if job.state == JobState.FAILED:
+            self._context.metrics.jobs_failed.labels(kind=job.kind, code=AttemptsExhausted.code).inc()
         log.info("job.swept", reason=reason, job_id=job.id, kind=job.kind, attempts=job.attempts)
 
 

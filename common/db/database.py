@@ -15,6 +15,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from common.db.address import parse_database_url
 from common.db.postgres import Bounds, open_postgres, serving
@@ -88,6 +89,22 @@ class Database:
             if ours is None:
                 raise
             raise ours from error
+
+    @property
+    def pool_size(self) -> int:
+        """Connections that this process may have."""
+        return self._pool.size()
+
+    @property
+    def connections_in_use(self) -> int:
+        """Connections that units of work hold at this moment."""
+        return self._pool.checkedout()
+
+    @property
+    def _pool(self) -> QueuePool:
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool), "for both databases: the settings give it a size"
+        return pool
 
     async def ping(self) -> None:
         """Raises DatabaseUnavailable when a trivial query cannot be answered."""

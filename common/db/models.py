@@ -116,6 +116,7 @@ class Job(Base):
     next_attempt_at: Mapped[datetime] = mapped_column(UtcDateTime)
     rung_at: Mapped[datetime] = mapped_column(UtcDateTime)
     request_id: Mapped[str | None] = mapped_column(String(64))
+    trace_context: Mapped[str | None] = mapped_column(String(55))  # W3C traceparent; None: no trace
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_detail: Mapped[str | None] = mapped_column(Text)
     error_extras: Mapped[dict[str, Any] | None] = mapped_column(Json)

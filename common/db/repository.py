@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db.backlog import Backlog
 from common.db.files import Files
 from common.db.jobs import Jobs
 from common.db.passes import Passes
@@ -21,3 +22,4 @@ class Repository:
         self.files = Files(session)
         self.passes = Passes(session)
         self.storages = Storages(session)
+        self.backlog = Backlog(session)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from common.chunking import MAX_CHUNKS
 from common.digests import Digests
@@ -170,6 +170,15 @@ class PresignsChunks(Protocol):
     async def presign(self, upload: UploadKey, indexes: Sequence[int]) -> list[PresignedChunk]:
         """Requests that anybody may send until they expire. The caller knows that the upload is open and that the
         chunks exist. Raises FileNotFoundError when the upload is not here, StorageUnavailable."""
+        ...
+
+
+@runtime_checkable
+class HasRoom(Protocol):
+    """A storage whose room ends."""
+
+    async def free_bytes(self) -> int:
+        """What is left of it for everybody. Raises StorageUnavailable."""
         ...
 
 

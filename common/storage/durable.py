@@ -98,7 +98,7 @@ class Folders:
 
 def has_space(root: Path, needed: int, reserve: int, promised: int = 0) -> bool:
     """Whether `needed` bytes fit below `root` beside `promised` ones, and `reserve` bytes stay free."""
-    free = _free(root)
+    free = free_bytes(root)
     return free >= reserve and max(0, free - reserve - promised) >= needed
 
 
@@ -106,7 +106,7 @@ def require_space(root: Path, needed: int, reserve: int, promised: int = 0) -> N
     """Raise InsufficientStorage unless there is space; see `has_space`."""
     if not has_space(root, needed, reserve, promised):
         # what there is is the operator's business: a caller learns what it needs
-        numbers = {"free_bytes": _free(root), "reserved_bytes": reserve, "promised_bytes": promised}
+        numbers = {"free_bytes": free_bytes(root), "reserved_bytes": reserve, "promised_bytes": promised}
         log.warning("storage.no_space", needed_bytes=needed, **numbers)
         raise InsufficientStorage(
             f"There is no room for {needed} bytes. Remove files or wait until uploads expire, then send again.",
@@ -114,6 +114,7 @@ def require_space(root: Path, needed: int, reserve: int, promised: int = 0) -> N
         )
 
 
-def _free(root: Path) -> int:
+def free_bytes(root: Path) -> int:
+    """What users without special rights may still write below `root`."""
     state = os.statvfs(root)
     return state.f_bavail * state.f_frsize

@@ -58,7 +58,7 @@ from common.storage.base import (
     UploadKey,
     UploadShape,
 )
-from common.storage.durable import Folders, require_space, sync_folder
+from common.storage.durable import Folders, free_bytes, require_space, sync_folder
 from common.storage.identity import Identity
 from common.storage.inventory import Promises
 from common.storage.layout import Layout, UploadPaths
@@ -168,6 +168,12 @@ class LocalStorage:
 
     async def check_writable(self) -> None:
         await self._here(self._check_writable)
+
+    async def free_bytes(self) -> int:
+        try:
+            return await self._here(free_bytes, self._root)
+        except FileNotFoundError as error:
+            raise StorageUnavailable("The storage folder is not there.") from error
 
     async def identity(self) -> str | None:
         return await self._threads.run(self._identity.read)

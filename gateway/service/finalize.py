@@ -19,6 +19,7 @@ from common.ids import new_id
 from common.queue import MOST_IN_GROUP, Bell, ring_of, share_bell
 from common.states import JobKind, JobState, UploadState
 from common.telemetry import get_logger
+from common.tracing import NO_TRACER, Attributes, Tracer
 from gateway.service.caller import Caller
 from gateway.service.facts import FactsCache
 from gateway.service.requests import check_digests
@@ -26,12 +27,25 @@ from gateway.service.uploads import HAS_JOB, UploadService
 
 log = get_logger(__name__)
 
+SENDING: Attributes = {
+    "messaging.system": "arq",
+    "messaging.operation.type": "send",
+    "messaging.operation.name": "send",
+    "messaging.destination.name": str(JobKind.FINALIZE),
+}
+
 
 class FinalizeService:
     """See the module."""
 
     def __init__(
-        self, uploads: UploadService, database: Database, lookups: Lookups, bell: Bell, facts: FactsCache
+        self,
+        uploads: UploadService,
+        database: Database,
+        lookups: Lookups,
+        bell: Bell,
+        facts: FactsCache,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._uploads = uploads
         self._lookups = lookups
@@ -39,6 +53,7 @@ class FinalizeService:
         self._database = database
         self._bell = bell
         self._facts = facts
+        self._tracer = tracer
 
     async def finalize(self, caller: Caller, upload_id: str, digests: dict[str, str]) -> Job:
         """Turn a fully received upload into a job; again: the same job. Raises UploadNotFound, UploadNotOpen,
@@ -63,7 +78,11 @@ class FinalizeService:
 
         Of several calls at once one makes the job and all return it; those whose digests are not in it are refused.
         """
-        wanted = _wanted(caller, upload, said)
+        with self._tracer.span("send finalize", kind="producer", attributes=SENDING):
+            return await self._start_job(caller, upload, said, given or {})
+
+    async def _start_job(self, caller: Caller, upload: Upload, said: Said, given: Mapping[str, str]) -> Job:
+        wanted = _wanted(caller, upload, said, self._tracer.carried())
         ringing = await self._starts.ask(wanted)
         if ringing is None:  # not open any more, or somebody holds its row: then it waits where nobody else does
             (ringing,) = await self._start([wanted], wait=True)
@@ -71,7 +90,7 @@ class FinalizeService:
         if ringing is None:
             upload = await self._uploads.load(caller, upload.id)
             if upload.state in HAS_JOB:
-                return await self._job_of(caller, upload, given or {})
+                return await self._job_of(caller, upload, given)
             raise UploadNotOpen(f"The upload is {upload.state}.", state=upload.state)
         await asyncio.shield(ringing)
         log.info("upload.finalizing", upload_id=upload.id, job_id=wanted.job.id)
@@ -79,10 +98,13 @@ class FinalizeService:
 
     async def start_together(self, caller: Caller, uploads: Sequence[tuple[Upload, Said]]) -> list[Job]:
         """The same for several uploads of one request: all of them or none. Raises UploadNotOpen."""
-        wanted = [_wanted(caller, upload, said) for upload, said in uploads]
-        (ringing, *_) = await self._start(wanted, wait=True, together=True)
-        assert ringing is not None
-        await asyncio.shield(ringing)
+        several: Attributes = {**SENDING, "messaging.batch.message_count": len(uploads)}
+        with self._tracer.span("send finalize", kind="producer", attributes=several):
+            trace_context = self._tracer.carried()
+            wanted = [_wanted(caller, upload, said, trace_context) for upload, said in uploads]
+            (ringing, *_) = await self._start(wanted, wait=True, together=True)
+            assert ringing is not None
+            await asyncio.shield(ringing)
         log.info("uploads.finalizing", upload_ids=[upload.id for upload, _ in uploads])
         return [each.job for each in wanted]
 
@@ -130,13 +152,13 @@ class Wanted:
         return self.start.tenant, self.start.upload_id
 
 
-def _wanted(caller: Caller, upload: Upload, said: Said) -> Wanted:
-    job = _new_job(caller, upload, said.size)
+def _wanted(caller: Caller, upload: Upload, said: Said, trace_context: str | None) -> Wanted:
+    job = _new_job(caller, upload, said.size, trace_context)
     assert job.file_id is not None
     return Wanted(Start(upload.tenant, upload.id, job.id, job.file_id, said), job)
 
 
-def _new_job(caller: Caller, upload: Upload, size: int) -> Job:
+def _new_job(caller: Caller, upload: Upload, size: int, trace_context: str | None) -> Job:
     """A queued job for an upload, due now; not inserted yet."""
     return Job(
         id=new_id(),
@@ -153,6 +175,7 @@ def _new_job(caller: Caller, upload: Upload, size: int) -> Job:
         next_attempt_at=NOW,  # due by the clock that judges it
         rung_at=NOW,
         request_id=caller.request_id[:64],
+        trace_context=trace_context,
         created_at=datetime.now(UTC),
     )
 

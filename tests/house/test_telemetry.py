@@ -3,7 +3,10 @@
 import ast
 import re
 from collections.abc import Iterator
+from typing import get_args
 
+from common.states import JobKind
+from common.vitals import OUTCOMES, REASONS, Part
 from docs.generate import catalogue
 
 SERVICE = ("gateway", "worker", "common")
@@ -85,3 +88,18 @@ def test_every_log_event_is_a_constant_name(modules: dict[str, str]) -> None:
 
 def test_a_log_call_has_an_event_and_fields_only(modules: dict[str, str]) -> None:
     assert [where for where, call in log_calls(modules) if len(call.args) != 1] == []
+
+
+def test_the_labels_that_a_counter_begins_with_are_those_that_are_used(modules: dict[str, str]) -> None:
+    """Ends of attempts are returned by the runner, reasons of the sweep are given to the counter."""
+    runner, sweep = modules["worker/runner.py"], modules["worker/sweep.py"]
+    outcomes = set(re.findall(r'return "([a-z_]+)"', runner))
+    given = re.findall(r"labels\(reason=(.*)\)|_count\((.*)\)", sweep)
+    reasons = set(re.findall(r'"([a-z_]+)"', str(given)))
+    assert (outcomes, reasons) == (set(OUTCOMES), set(REASONS))
+
+
+def test_the_page_names_every_value_of_a_label(texts: dict[str, str]) -> None:
+    page = texts["docs/metrics.md"].partition("Values of the labels:")[2]
+    values = {*OUTCOMES, *REASONS, *JobKind, *get_args(Part)}
+    assert {str(value) for value in values if f"`{value}`" not in page} == set()

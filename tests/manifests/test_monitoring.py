@@ -79,6 +79,11 @@ CONTROLS: list[tuple[str, Callable[[Manifests], object]]] = [
     ("no code nonsense", expression('rate(sluice_refused_total{code="nonsense"}[5m])')),
     ("no kind laundry", expression('sluice_jobs_running{kind="laundry"}')),
     ("asks for no metric", expression("up == 0")),
+    ("grouped by code, which nothing has", expression("sum by (code) (rate(sluice_jobs_total[5m]))")),
+    (
+        "shows kind, which is not in the result",
+        lambda m: rule(m, "SluiceJobsWait").update(expr="max(sluice_intake_bytes)"),
+    ),
 ]
 
 
@@ -93,7 +98,8 @@ def test_a_wrong_query_of_the_dashboard_is_found(production_s3: Manifests) -> No
     def misspell(manifests: Manifests) -> None:
         data = manifests.one("ConfigMap", "grafana-dashboard")["data"]
         dashboard = json.loads(data["dashboard.json"])
-        dashboard["panels"][1]["targets"][0]["expr"] = "rate(sluice_recieved_bytes_total[5m])"
+        [panel] = [panel for panel in dashboard["panels"] if panel["title"] == "Bytes in and out"]
+        panel["targets"][0]["expr"] = "rate(sluice_recieved_bytes_total[5m])"
         data["dashboard.json"] = json.dumps(dashboard)
 
     assert list(mistakes(production_s3.but(misspell))) == ["Bytes in and out: no metric sluice_recieved_bytes_total"]

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from common.db.database import Database
-from common.states import JobKind, JobState
+from common.states import JobKind, JobState, UploadState
 from tests.contract.database.rows import LATE, claimed, job_of, put, queued
 from tests.integration.worker.rig import TENANT, new_job, new_upload
 
@@ -73,6 +73,31 @@ async def test_the_oldest_due_job_of_each_kind_is_known(database: Database) -> N
     async with database.reading() as repository:
         found = await repository.jobs.oldest_queued()
     assert found == {"finalize": LATE, "metadata": LATE + timedelta(seconds=20)}
+
+
+async def test_unfinished_jobs_are_counted_by_kind_and_state(database: Database) -> None:
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    await queued(database, next_attempt_at=LATE, created_at=LATE)
+    await queued(database, next_attempt_at=LATE + timedelta(seconds=10))
+    await queued(database, next_attempt_at=soon, created_at=LATE - timedelta(seconds=5))
+    await queued(database, state=JobState.RUNNING, created_at=LATE, next_attempt_at=LATE)
+    await queued(database, state=JobState.FAILED)
+    await queued(database, next_attempt_at=soon, created_at=LATE, kind=JobKind.METADATA)
+    async with database.reading() as repository:
+        found = await repository.backlog.jobs()
+    assert {(each.kind, each.state): (each.jobs, each.due, each.accepted_at) for each in found} == {
+        ("finalize", "queued"): (3, 2, LATE - timedelta(seconds=5)),
+        ("finalize", "running"): (1, 1, LATE),
+        ("metadata", "queued"): (1, 0, LATE),
+    }
+
+
+async def test_unfinished_uploads_are_counted(database: Database) -> None:
+    async with database.transaction() as repository:
+        for state in (UploadState.OPEN, UploadState.OPEN, UploadState.COMPLETE):
+            await repository.uploads.insert(new_upload(1, state=state))
+    async with database.reading() as repository:
+        assert await repository.backlog.uploads() == {"open": 2, "finalizing": 0}
 
 
 async def test_only_ended_jobs_past_their_retention_are_purged(database: Database) -> None:

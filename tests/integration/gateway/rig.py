@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from common.settings import load_settings
+from common.tracing import NO_TRACER, Tracer
 from gateway.app import create_app
 from gateway.assembly import Services
 from gateway.server import DrainingServer
@@ -163,10 +164,10 @@ def environment_of(folder: Path, redis_url: str, **settings: str) -> dict[str, s
 
 
 @contextmanager
-def serve(folder: Path, environment: dict[str, str]) -> Iterator[Gateway]:
+def serve(folder: Path, environment: dict[str, str], tracer: Tracer = NO_TRACER) -> Iterator[Gateway]:
     """Run a gateway in a thread of this process, so that a test may reach into it."""
     settings = load_settings(environ=environment)
-    server = ThreadedServer(create_app(settings), settings.http)
+    server = ThreadedServer(create_app(settings, tracer), settings.http)
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="gateway")

@@ -27,6 +27,7 @@ from common.states import FileState, JobKind, JobState, UploadState
 from common.storage import Storage, open_storage
 from common.storage.base import Segment, UploadKey
 from common.telemetry import Metrics
+from common.tracing import NO_TRACER, Tracer
 from tests.contract.storage_parts import beginning
 from worker.app import Parts, assemble
 from worker.context import WorkerContext
@@ -57,6 +58,7 @@ class Rig:
     storage: Storage
     redis: ArqRedis
     metrics: Metrics = field(default_factory=Metrics)
+    tracer: Tracer = NO_TRACER
     parts: Parts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,13 +68,14 @@ class Rig:
     def context(self) -> WorkerContext:
         bell = Bell(self.redis, self.settings.redis, self.metrics)
         signals = Signals(self.redis, self.settings.redis)
+        lookups = Lookups(self.database)
         return WorkerContext(
-            self.settings, self.database, Lookups(self.database), self.storage, bell, signals, self.metrics
+            self.settings, self.database, lookups, self.storage, bell, signals, self.metrics, self.tracer
         )
 
     def second(self, storage: Storage | None = None) -> Rig:
         """Another worker over the same database, storage and queue, with metrics of its own."""
-        return Rig(self.settings, self.database, storage or self.storage, self.redis)
+        return Rig(self.settings, self.database, storage or self.storage, self.redis, tracer=self.tracer)
 
     # --- what the gateway would do ----------------------------------------------------------------------------
 
@@ -238,9 +241,10 @@ def worker_environment(database_url: str, redis_url: str, folder: Path, **variab
     return {f"SLUICE_{name}": value for name, value in {**defaults, **variables}.items()}
 
 
-async def open_rig(settings: Settings) -> Rig:
+async def open_rig(settings: Settings, tracer: Tracer = NO_TRACER) -> Rig:
     database = Database(settings.database)
-    return Rig(settings, database, open_storage(settings.storage), open_redis(settings.redis))
+    storage, redis = open_storage(settings.storage), open_redis(settings.redis)
+    return Rig(settings, database, storage, redis, tracer=tracer)
 
 
 async def close_rig(rig: Rig) -> None:

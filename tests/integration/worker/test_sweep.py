@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.db.models import File, Job, Upload
-from common.states import FileState, JobKind, JobState, UploadState
+from common.states import FileState, JobState, UploadState
 from common.storage.base import ObjectKey, UploadKey
 from tests.integration.worker.rig import TENANT, Rig, new_job, new_upload, with_settings
 
@@ -235,14 +235,6 @@ async def test_rows_are_removed_after_their_retention_and_files_stay(rig: Rig) -
     async with rig.database.reading() as repository:
         assert await repository.uploads.get(TENANT, file.upload_id) is None
     assert (await rig.file(file.id)).state == FileState.READY
-
-
-async def test_the_longest_wait_is_measured_for_each_kind(rig: Rig) -> None:
-    job = await rig.finalize(await rig.upload(CONTENT))
-    await rig.shift(job.id, -30, "next_attempt_at")
-    await rig.parts.sweep.measure()
-    assert 29 < rig.counted("oldest_queued_seconds", kind=JobKind.FINALIZE) < 60
-    assert rig.counted("oldest_queued_seconds", kind=JobKind.METADATA) == 0
 
 
 async def test_a_step_that_fails_does_not_keep_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ async def test_ten_workers_that_come_at_once_make_one_pass(rig: Rig) -> None:
 
 
 async def test_who_has_no_turn_asks_once_and_measures_once(rig: Rig) -> None:
+    await rig.upload(b"x")  # so that there is a storage
     assert await rig.parts.sweep.my_turn()
     other = Sweep(rig.context)
     with counted(rig.database) as statements:

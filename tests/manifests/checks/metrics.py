@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
@@ -26,6 +26,8 @@ RATES = frozenset({"rate", "increase", "irate"})
 class Query:
     where: str
     text: str
+    shown: Set[str] = frozenset()
+    """Labels of the result that a person is shown."""
 
 
 def queries(manifests: Manifests) -> Iterator[Query]:
@@ -33,11 +35,16 @@ def queries(manifests: Manifests) -> Iterator[Query]:
     for rules in manifests.of("PrometheusRule"):
         for group in rules["spec"]["groups"]:
             for rule in group["rules"]:
-                yield Query(rule["alert"], rule["expr"])
+                yield Query(rule["alert"], rule["expr"], _shown_by_alert(rule))
     for dashboard in dashboards(manifests):
         for panel in dashboard["panels"]:
             for target in panel.get("targets", []):
-                yield Query(panel["title"], target["expr"])
+                yield Query(panel["title"], target["expr"], set(re.findall(r"{{(\w+)}}", target["legendFormat"])))
+
+
+def promql(expression: str) -> str:
+    """A query of a dashboard as Prometheus takes it, with values for what Grafana fills in."""
+    return expression.replace("$__rate_interval", "5m").replace("$namespace", ".*")
 
 
 def dashboards(manifests: Manifests) -> list[Object]:
@@ -66,6 +73,19 @@ def mistakes(manifests: Manifests) -> Iterator[str]:
                 yield f"{query.where}: {function or 'nothing'} of {name}"
             for label, _, value in LABEL.findall(matchers):
                 yield from (f"{query.where}: {wrong}" for wrong in _label(metric, label, value))
+        yield from _groups(query, [metrics[name] for _, name, _ in found if name in metrics])
+
+
+def _groups(query: Query, asked: list[MetricWrapperBase]) -> Iterator[str]:
+    """Groupings by labels that no metric of the query has, and shown labels by which nothing is grouped."""
+    groups = {label.strip() for labels in re.findall(r"\bby \(([^)]*)\)", query.text) for label in labels.split(",")}
+    known = {"le", *TARGET_LABELS, *(label for metric in asked for label in metric._labelnames)}
+    yield from (f"{query.where}: grouped by {label}, which nothing has" for label in sorted(groups - known))
+    yield from (f"{query.where}: shows {label}, which is not in the result" for label in sorted(query.shown - groups))
+
+
+def _shown_by_alert(rule: Object) -> set[str]:
+    return {label for text in rule["annotations"].values() for label in re.findall(r"\$labels\.(\w+)", text)}
 
 
 def _label(metric: MetricWrapperBase, label: str, value: str) -> Iterator[str]:
