@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
-from sqlalchemy import URL, event
+from sqlalchemy import URL, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from common.db.address import connection_address
 from common.settings import DatabaseSettings
 
 GOODBYE = 0.2  # seconds; the request that gives up a connection waits for it
+READ_ONLY = "25006"  # SQLSTATE of a write where none is taken
 LONGEST_NAME = 63  # bytes that PostgreSQL keeps of an application_name
 KEEPALIVE = {"idle": 30, "interval": 10, "count": 3}  # seconds, seconds, probes: a lost peer is known after a minute
 _CLIENT_KEEPALIVE = {
@@ -85,6 +86,7 @@ def open_postgres(settings: DatabaseSettings, url: URL, name: str, bounds: Bound
         **pool,
     )
     event.listen(engine.sync_engine, "connect", _keep_alive)
+    event.listen(engine.sync_engine, "handle_error", _leave_a_replica)
     return engine
 
 
@@ -110,6 +112,12 @@ def _keep_alive(connection: Any, record: Any) -> None:
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for what, option in _CLIENT_KEEPALIVE.items():
         ours.setsockopt(socket.IPPROTO_TCP, option, KEEPALIVE[what])
+
+
+def _leave_a_replica(context: ExceptionContext) -> None:
+    """After a failover the connections lead to what was the primary and still answers: the pool is made anew."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
 
 
 def _milliseconds(seconds: float) -> str:

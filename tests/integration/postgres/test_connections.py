@@ -103,6 +103,18 @@ async def test_who_finds_the_pool_empty_waits_for_a_connection(database: Databas
     await held[1].__aexit__(None, None, None)
 
 
+@ON_POSTGRES
+async def test_after_a_failover_new_connections_are_made(database: Database, database_url: str) -> None:
+    """What was the primary goes on answering, and takes no writes; here: the sessions that are open do not."""
+    await put(database, new_upload(1))
+    async with database.engine.connect() as connection:
+        await connection.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+        await connection.commit()
+    with pytest.raises(DatabaseUnavailable):
+        await put(database, new_upload(1))
+    await put(database, new_upload(1))
+
+
 async def test_a_worker_may_keep_another_number_of_connections() -> None:
     assert settings("sqlite:///x.db", database_pool_size=7).worker_pool_size == 7
     assert settings("sqlite:///x.db", database_pool_size=7, database_worker_pool_size=3).worker_pool_size == 3

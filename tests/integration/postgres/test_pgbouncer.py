@@ -25,6 +25,7 @@ from tests.contract.database.rows import claimed, job_of
 from tests.fixtures.network import unused_port
 from tests.fixtures.postgres import SUPERUSER, UNPRIVILEGED_ACCOUNT, Postgres
 from tests.fixtures.servers import running, short_folder
+from tests.integration.doctor.examined import WARN, failed, found
 
 NAME = "behind_pgbouncer"
 
@@ -111,3 +112,11 @@ def test_a_migration_through_a_pooler_is_refused(bouncer: str) -> None:
     told = CliRunner().invoke(app, ["migrate"], env=environment)
     assert told.exit_code == 1
     assert "PostgreSQL itself" in told.output
+
+
+async def test_doctor_names_the_setting_and_the_bounds_that_pgbouncer_does_not_pass_on(bouncer: str) -> None:
+    environ = {"SLUICE_DATABASE_URL": bouncer}
+    assert "SLUICE_DATABASE_POOLER" in (await found("database", environ=environ))["database.reachable"].do
+    findings = await found("database", environ=environ | {"SLUICE_DATABASE_POOLER": "transaction"})
+    assert failed(findings) == set()
+    assert findings["database.bounds"].verdict == WARN
