@@ -31,6 +31,7 @@ DIGEST_SIZES = {SHA_256: 32, SHA_512: 64, CRC_32C: 4, CRC_64: 8}
 class _Hash(Protocol):
     def update(self, data: Buffer, /) -> None: ...
     def digest(self) -> bytes: ...
+    def copy(self) -> _Hash: ...
 
 
 class Crc64:
@@ -47,6 +48,11 @@ class Crc64:
     def digest(self) -> bytes:
         return crc64_bytes(self.value)
 
+    def copy(self) -> Crc64:
+        copied = Crc64()
+        copied.value = self.value
+        return copied
+
 
 class Crc32c:
     """Running CRC-32C (Castagnoli, RFC 9260 appendix A) with the hashlib interface."""
@@ -61,6 +67,11 @@ class Crc32c:
 
     def digest(self) -> bytes:
         return self.value.to_bytes(4, "big")
+
+    def copy(self) -> Crc32c:
+        copied = Crc32c()
+        copied.value = self.value
+        return copied
 
 
 def _new(algorithm: str) -> _Hash:
@@ -88,6 +99,12 @@ class StreamHasher:
 
     def digests(self) -> Digests:
         return {name: running.digest() for name, running in self._hashes.items()}
+
+    def copy(self) -> StreamHasher:
+        """One that has seen the same bytes and goes on by itself."""
+        copied = StreamHasher(())
+        copied._hashes = {name: running.copy() for name, running in self._hashes.items()}
+        return copied
 
 
 def crc64_bytes(value: int) -> bytes:

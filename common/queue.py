@@ -15,6 +15,7 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 from redis.exceptions import RedisError
 
+from common.ahead import ringing_channel
 from common.db.models import Job
 from common.ids import new_id
 from common.redis import Rest
@@ -46,7 +47,8 @@ class Ring:
     """One ring: which job, the how-manieth ring it is, and in how many seconds the job is due.
 
     A negative `delay` puts a job that has waited already before those that came later. `group` names the first ring
-    (epoch 0) where it was one for several jobs of a kind: the `bell` of their rows.
+    (epoch 0) where it was one for several jobs of a kind: the `bell` of their rows. `ahead` is the upload's id where a
+    worker may have hashed it already (`common.ahead`): that one is rung first.
     """
 
     job_id: str
@@ -54,6 +56,7 @@ class Ring:
     epoch: int
     delay: float = 0.0
     group: str | None = None
+    ahead: str | None = None
 
     @property
     def name(self) -> str:
@@ -149,6 +152,8 @@ class Bell:
 
     async def _enqueue(self, group: Sequence[Ring]) -> None:
         first = group[0]
+        if first.ahead and await self._redis.publish(ringing_channel(self._settings, first.ahead), first.job_id):
+            return
         queue = queue_name(self._settings, first.kind)
         if first.epoch > 0:
             # After kill -9 ARQ keeps the dead run's entry for as long as its longest timeout; it would hold a place

@@ -113,6 +113,12 @@ class StorageSettings(Group):
         "read",
         description="`read`: seal reads all bytes back; `receipts`: trust the combined CRCs of the chunks.",
     )
+    hash_ahead: Size = Field(
+        64 * MIB,
+        ge=0,
+        description="With `verify=read`, uploads of this size or more are hashed while they arrive; 0: none. Only on a "
+        "volume.",
+    )
     min_free_bytes: Size = Field(64 * MIB, ge=0, description="Space that must stay free; below it writes answer 507.")
     storage_threads: int = Field(8, ge=2, le=128, description="Threads of one process for blocking file calls.")
     chunk_lock_wait: Seconds = Field(

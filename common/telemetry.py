@@ -73,6 +73,7 @@ class Metrics:
             "last_sweep_timestamp_seconds", "When all steps of a sweep last succeeded, as Unix time.", **new
         )
         self.sealed_bytes = Counter("sealed_bytes", "Bytes of published files.", **new)
+        self.hashed_ahead_bytes = Counter("hashed_ahead_bytes", "Bytes hashed before their file was finalized.", **new)
         self.scrubbed_bytes = Counter("scrubbed_bytes", "Bytes of ready files that were read again.", **new)
         self.files_corrupt = Counter("files_corrupt", "Files whose bytes are not what was published.", **new)
         self.batch_rows = Histogram(

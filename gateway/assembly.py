@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from common.ahead import AheadNews
 from common.attach import attach
 from common.db.database import Database
 from common.db.lookups import Lookups
@@ -27,6 +28,7 @@ from gateway.service.direct import DirectService
 from gateway.service.facts import FactsCache
 from gateway.service.files import FileService
 from gateway.service.finalize import FinalizeService
+from gateway.service.herald import Herald
 from gateway.service.ingest import IngestService
 from gateway.service.jobs import STOP_SECONDS, JobService, Waiters
 from gateway.service.limits import fitted
@@ -91,8 +93,10 @@ async def open_services(
         facts = FactsCache()
         lookups = Lookups(database)
         limits = fitted(settings.limits, storage.chunk_limits)
-        uploads = UploadService(limits, database, lookups, storage, facts)
-        finalizing = FinalizeService(uploads, database, lookups, bell, facts, tracer)
+        herald = Herald(AheadNews(redis, settings.redis), storage, settings.storage)
+        stack.push_async_callback(herald.close)
+        uploads = UploadService(limits, database, lookups, storage, facts, herald)
+        finalizing = FinalizeService(uploads, database, lookups, bell, facts, herald, tracer)
         yield Services(
             settings=settings,
             limits=limits,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import uvloop
 from arq.connections import ArqRedis
 
+from common.ahead import AheadNews
 from common.attach import attach
 from common.db.database import Database
 from common.db.lookups import Lookups
@@ -25,10 +26,12 @@ from common.settings import Settings
 from common.signals import Signals
 from common.states import JobKind
 from common.storage import open_storage
+from common.storage.base import HashesAhead
 from common.tasks import cancelled
 from common.telemetry import Metrics, configure_logging, get_logger
 from common.tracing import NO_TRACER, Tracer, open_tracer
 from common.vitals import begin, watch_loop, watch_pool
+from worker.ahead import HashAhead
 from worker.batch import ResultBatch
 from worker.context import WorkerContext
 from worker.finalize import Finalize
@@ -74,6 +77,7 @@ class Parts:
     sweep: Sweep
     scrub: Scrub
     loops: list[PollLoop]
+    ahead: HashAhead | None
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     polling: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -197,6 +201,8 @@ class WorkerProcess:
             asyncio.create_task(context.bell.listen(parts.wake)),
             asyncio.create_task(watch_loop(context.metrics)),
         ]
+        if parts.ahead is not None:
+            parts.tasks.append(asyncio.create_task(parts.ahead.run(parts.runner.run_here)))
         parts.polling = [asyncio.create_task(loop.async_run()) for loop in parts.loops]
         self._health.phase = "running"
         log.info("worker.started", owner=parts.leases.owner, queues=list(map(str, self._kinds)))
@@ -241,14 +247,23 @@ def assemble(context: WorkerContext, kinds: Sequence[JobKind], redis: ArqRedis, 
         size=min(settings.batch_size, settings.worker_slots),
         seconds=settings.batch_seconds,
     )
+    ahead = _hash_ahead(context, redis, leases.owner) if JobKind.FINALIZE in kinds else None
     handlers: dict[JobKind, Handler] = {
-        JobKind.FINALIZE: Finalize(context, leases, Publisher(context.database, context.bell)),
+        JobKind.FINALIZE: Finalize(context, leases, Publisher(context.database, context.bell), ahead),
         JobKind.METADATA: Metadata(context, batch),
     }
     runner = Runner(context, leases, handlers)
     tasks: dict[str, Task] = {TASK: runner.run_job, GROUP_TASK: runner.run_jobs}
     loops = [PollLoop(context.settings, kind, redis, tasks, burst=burst) for kind in kinds]
-    return Parts(leases, batch, runner, Sweep(context), Scrub(context), loops)
+    return Parts(leases, batch, runner, Sweep(context), Scrub(context), loops, ahead)
+
+
+def _hash_ahead(context: WorkerContext, redis: ArqRedis, owner: str) -> HashAhead | None:
+    """None where files are not hashed, or the storage cannot read what is not sealed."""
+    settings, storage = context.settings, context.storage
+    if settings.storage.verify != "read" or not isinstance(storage, HashesAhead):
+        return None
+    return HashAhead(storage, context.lookups, AheadNews(redis, settings.redis), owner=owner)
 
 
 def _first_error(tasks: Sequence[asyncio.Task[None]]) -> BaseException | None:

@@ -19,6 +19,7 @@ from common.ids import new_id
 from common.states import FileState, JobKind, JobState, UploadState
 from common.storage.base import ObjectKey, SealedObject, SealPlan, SealWatch, UploadKey
 from common.telemetry import get_logger
+from worker.ahead import HashAhead
 from worker.context import WorkerContext
 from worker.lease import Hold, Leases
 from worker.progress import reported
@@ -33,10 +34,13 @@ TIDIED_AT_ONCE = 100  # rows of one transaction
 class Finalize:
     """The handler of `finalize` jobs."""
 
-    def __init__(self, context: WorkerContext, leases: Leases, publisher: Publisher) -> None:
+    def __init__(
+        self, context: WorkerContext, leases: Leases, publisher: Publisher, ahead: HashAhead | None = None
+    ) -> None:
         self._context = context
         self._leases = leases
         self._publisher = publisher
+        self._ahead = ahead
         self._tidied = Gather(self._mark_cleaned, TIDIED_AT_ONCE, shared=(DatabaseUnavailable,))
 
     async def run(self, job: Job, hold: Hold) -> None:
@@ -87,12 +91,16 @@ class Finalize:
     async def _seal(self, job: Job, upload: Upload, hold: Hold) -> SealedObject:
         assert job.file_id is not None, "chosen at finalize, so that every attempt seals to the same place"
         assert upload.size is not None, "known at the latest at finalize"
+        prefix = await self._ahead.take(upload.id) if self._ahead is not None else None
+        if prefix is not None:
+            self._context.metrics.hashed_ahead_bytes.inc(prefix.length)
         plan = SealPlan(
             ObjectKey(job.tenant, job.file_id),
             upload.size,
             upload.chunk_size,
             parse_hex(upload.digests),
             self._context.settings.storage.verify,
+            prefix,
         )
         async with reported(self._context.signals, job.id) as progress:
             watch = SealWatch(progress.set, threading.Event(), lambda: self._leases.alive(hold))

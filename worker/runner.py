@@ -82,6 +82,13 @@ class Runner:
         del ctx
         await self._run(job_ids)
 
+    async def run_here(self, job_id: str) -> None:
+        """The same for a ring that only this worker heard (`worker.ahead`); what cannot be run is rung for all."""
+        try:
+            await self._run([job_id])
+        except RetryJob:
+            await self._context.bell.ring(Ring(job_id, JobKind.FINALIZE, 0))
+
     async def _run(self, job_ids: Sequence[str]) -> None:
         if self._stopping:
             raise RetryJob  # ARQ's word for "leave it in the queue": another worker takes it

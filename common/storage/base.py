@@ -98,15 +98,28 @@ class Source(Protocol):
     def __aiter__(self) -> AsyncIterator[Sequence[bytes]]: ...
 
 
+class Prefix(Protocol):
+    """What was hashed of an upload while the rest of it still arrived."""
+
+    @property
+    def length(self) -> int:
+        """Bytes from the start."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SealPlan:
-    """What a sealed upload has to be: `size` bytes in chunks of `chunk_size`, with the digests the client declared."""
+    """What a sealed upload has to be: `size` bytes in chunks of `chunk_size`, with the digests the client declared.
+
+    `prefix` saves hashing those bytes again. They are read and compared with their receipts all the same.
+    """
 
     target: ObjectKey
     size: int
     chunk_size: int
     declared: Digests = field(default_factory=dict)
     verify: Verify = "read"
+    prefix: Prefix | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +183,22 @@ class PresignsChunks(Protocol):
     async def presign(self, upload: UploadKey, indexes: Sequence[int]) -> list[PresignedChunk]:
         """Requests that anybody may send until they expire. The caller knows that the upload is open and that the
         chunks exist. Raises FileNotFoundError when the upload is not here, StorageUnavailable."""
+        ...
+
+
+@runtime_checkable
+class HashesAhead(Protocol):
+    """A storage whose uploads can be read before they are sealed."""
+
+    def prefix(self, upload: UploadKey) -> Prefix:
+        """An empty one. It lives in this process only and is used by one caller at a time."""
+        ...
+
+    async def hash_ahead(self, prefix: Prefix, stop: threading.Event) -> bool:
+        """Hash some more of what has arrived without a hole; False where there is nothing more yet.
+
+        `stop` ends it early. Raises FileNotFoundError when the upload is not (or no longer) here, StorageUnavailable.
+        """
         ...
 
 

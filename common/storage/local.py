@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -46,9 +47,11 @@ from common.errors import ChunkBusy, StorageUnavailable
 from common.settings import StorageSettings
 from common.storage import folder, inventory
 from common.storage.again import compared, conflict
+from common.storage.ahead import HashedPrefix
 from common.storage.base import (
     ChunkLimits,
     ObjectKey,
+    Prefix,
     Receipt,
     SealedObject,
     SealPlan,
@@ -132,6 +135,14 @@ class LocalStorage:
         )
         # Cancelled means that nobody waits for the answer: stop instead of reading on to the end.
         return await settled(self._sealers.start(self._identified, sealing.run), on_cancel=watch.stop.set)
+
+    def prefix(self, upload: UploadKey) -> HashedPrefix:
+        paths = self._layout.upload(upload)
+        return HashedPrefix(paths, self._ledger(paths))
+
+    async def hash_ahead(self, prefix: Prefix, stop: threading.Event) -> bool:
+        assert isinstance(prefix, HashedPrefix), "made by `prefix`"
+        return await settled(self._sealers.start(self._identified, prefix.advance, stop), on_cancel=stop.set)
 
     async def abort(self, upload: UploadKey) -> None:
         paths = self._layout.upload(upload)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,13 +23,16 @@ class ReadBack:
     digests: Digests
 
 
-def read_back(descriptor: int, pieces: Sequence[Segment], algorithms: Iterable[str], watch: SealWatch) -> ReadBack:
-    """Read pieces that follow each other without gaps from byte 0. Raises LeaseLost when `watch.stop` is set."""
+def read_back(descriptor: int, pieces: Sequence[Segment], whole: StreamHasher, watch: SealWatch) -> ReadBack:
+    """Read pieces that follow each other without gaps; `whole` has seen what is before the first one.
+
+    Raises LeaseLost when `watch.stop` is set.
+    """
     size = sum(piece.length for piece in pieces)
-    whole = StreamHasher(algorithms)
+    start = pieces[0].offset if pieces else 0
     crcs = PieceCrcs(pieces)
-    done = 0
-    with closing(_buffers(descriptor, size)) as buffers:
+    done = start
+    with closing(_buffers(descriptor, start, size)) as buffers:
         for buffer in buffers:
             if watch.stop.is_set():
                 raise LeaseLost("The verification was stopped.")
@@ -70,22 +73,22 @@ class PieceCrcs:
         return self._crcs + cut
 
 
-def _buffers(descriptor: int, size: int) -> Generator[memoryview, None, None]:
-    """The first `size` bytes, or as many as there are. A thread reads the next buffer while one is worked on."""
-    os.posix_fadvise(descriptor, 0, size, os.POSIX_FADV_SEQUENTIAL)
+def _buffers(descriptor: int, start: int, size: int) -> Generator[memoryview, None, None]:
+    """`size` bytes from `start`, or as many as there are. A thread reads the next buffer while one is worked on."""
+    os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_SEQUENTIAL)
     spare, current = (memoryview(bytearray(min(size, BUFFER_SIZE))) for _ in range(2))
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
-        position = 0
-        ahead: Future[int] = thread.submit(_fill, descriptor, current, size, position)
+        position, end = start, start + size
+        ahead: Future[int] = thread.submit(_fill, descriptor, current, end, position)
         while count := ahead.result():
             filled, current, spare = current, spare, current
             position += count
-            ahead = thread.submit(_fill, descriptor, current, size, position)
+            ahead = thread.submit(_fill, descriptor, current, end, position)
             yield filled[:count]
 
 
-def _fill(descriptor: int, buffer: memoryview, size: int, offset: int) -> int:
-    wanted = min(len(buffer), size - offset)
+def _fill(descriptor: int, buffer: memoryview, end: int, offset: int) -> int:
+    wanted = min(len(buffer), end - offset)
     filled = 0
     while filled < wanted:
         count = os.preadv(descriptor, [buffer[filled:wanted]], offset + filled)

@@ -41,6 +41,22 @@ class Ledger:
             self._refresh()
             return [receipt for offset in self._offsets for receipt in sorted(self._found[offset])]
 
+    def following(self, offset: int) -> list[Receipt]:
+        """The receipts that lie one behind the other from `offset` on, up to the first hole or contradiction.
+
+        Raises FileNotFoundError when the folder is not there.
+        """
+        with self._mutex:
+            self._refresh()
+            run: list[Receipt] = []
+            while len(there := self._found.get(offset, {})) == 1:
+                (receipt,) = there
+                if receipt.length == 0:
+                    break
+                run.append(receipt)
+                offset += receipt.length
+            return run
+
     def touching(self, segment: Segment) -> dict[Receipt, Path]:
         """The receipts that share a byte with `segment`, each with its journal."""
         with self._mutex:

@@ -16,8 +16,9 @@ from contextlib import closing
 from pathlib import Path
 
 from common.chunking import ChunkPlan, ranges_of
-from common.digests import CRC_64, SHA_256, Digests, combine_crc64, crc64_bytes, differing
+from common.digests import CRC_64, SHA_256, Digests, StreamHasher, combine_crc64, crc64_bytes, differing
 from common.errors import ChunksDamaged, FileDigestMismatch, LeaseLost, StorageUnavailable
+from common.storage.ahead import HashedPrefix, checking
 from common.storage.base import Durability, Receipt, SealedObject, SealPlan, SealWatch, Segment, Verify
 from common.storage.durable import Folders, is_at, sync_folder
 from common.storage.journal import FILE_MODE, replace_journals
@@ -134,9 +135,19 @@ class Sealing:
             self._watch.progress(self._plan.size)
             return {p for p in pieces if p.offset + p.length > there}, self._object(pieces, {}, "receipts")
         segments = [Segment(piece.offset, piece.length) for piece in pieces]
-        found = read_back(descriptor, segments, declared | {SHA_256}, self._watch)
-        bad = {piece for piece, crc in zip(pieces, found.crcs, strict=True) if piece.crc64 != crc}
+        hashed, whole = self._hashed_ahead(pieces, declared | {SHA_256})
+        with checking(descriptor, segments[:hashed], self._watch) as prefix:
+            found = read_back(descriptor, segments[hashed:], whole, self._watch)
+        crcs = [*prefix.crcs(), *found.crcs]
+        bad = {piece for piece, crc in zip(pieces, crcs, strict=True) if piece.crc64 != crc}
         return bad, self._object(pieces, found.digests, "read")
+
+    def _hashed_ahead(self, pieces: Sequence[Receipt], algorithms: set[str]) -> tuple[int, StreamHasher]:
+        """How many of the pieces were hashed before, and what goes on behind them."""
+        prefix = self._plan.prefix
+        if isinstance(prefix, HashedPrefix) and prefix.serves(pieces, algorithms):
+            return prefix.count, prefix.hasher()
+        return 0, StreamHasher(algorithms)
 
     def _object(self, pieces: Sequence[Receipt], digests: Digests, verified: Verify) -> SealedObject:
         whole = crc64_bytes(combine_crc64((piece.crc64, piece.length) for piece in pieces))

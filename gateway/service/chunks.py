@@ -69,7 +69,7 @@ class ChunkService:
         self._require_open(upload)
         if upload.size is None:
             raise UploadNotOpen("This upload is one stream; it takes no chunks.", state=upload.state)
-        return self._facts.put(upload)
+        return self._uploads.remember(upload)
 
     def _require_open(self, upload: Upload) -> None:
         if upload.state != UploadState.OPEN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from common.db.clock import NOW
@@ -16,12 +16,13 @@ from common.db.uploads import Said, Start
 from common.errors import ChunksMissing, DatabaseUnavailable, InvalidDigest, UploadNotOpen
 from common.gather import Gather
 from common.ids import new_id
-from common.queue import MOST_IN_GROUP, Bell, ring_of, share_bell
+from common.queue import MOST_IN_GROUP, Bell, Ring, ring_of, share_bell
 from common.states import JobKind, JobState, UploadState
 from common.telemetry import get_logger
 from common.tracing import NO_TRACER, Attributes, Tracer
 from gateway.service.caller import Caller
 from gateway.service.facts import FactsCache
+from gateway.service.herald import Herald
 from gateway.service.requests import check_digests
 from gateway.service.uploads import HAS_JOB, UploadService
 
@@ -45,6 +46,7 @@ class FinalizeService:
         lookups: Lookups,
         bell: Bell,
         facts: FactsCache,
+        herald: Herald,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         self._uploads = uploads
@@ -53,6 +55,7 @@ class FinalizeService:
         self._database = database
         self._bell = bell
         self._facts = facts
+        self._herald = herald
         self._tracer = tracer
 
     async def finalize(self, caller: Caller, upload_id: str, digests: dict[str, str]) -> Job:
@@ -123,8 +126,12 @@ class FinalizeService:
             if together and len(jobs) < len(wanted):
                 raise UploadNotOpen("An upload of this request was ended by somebody else; send the request again.")
             await db.jobs.insert_all(jobs)
-        ringing = asyncio.create_task(self._bell.ring(*map(ring_of, jobs)))
+        ringing = asyncio.create_task(self._bell.ring(*map(self._ring, jobs)))
         return [ringing if each.key in moved else None for each in wanted]
+
+    def _ring(self, job: Job) -> Ring:
+        ring = ring_of(job)
+        return replace(ring, ahead=job.upload_id) if self._herald.tells_of(job.size) else ring
 
     async def _job_of(self, caller: Caller, upload: Upload, given: Mapping[str, str]) -> Job:
         """The job that there is. Raises InvalidDigest where it does not compare what this call declares."""

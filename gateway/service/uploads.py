@@ -29,7 +29,8 @@ from common.states import UploadState
 from common.storage.base import ObjectKey, Receipt, Storage, UploadKey, UploadShape
 from common.telemetry import get_logger
 from gateway.service.caller import Caller
-from gateway.service.facts import FactsCache
+from gateway.service.facts import Facts, FactsCache
+from gateway.service.herald import Herald
 from gateway.service.presigning import check_direct
 from gateway.service.requests import (
     Description,
@@ -68,7 +69,13 @@ class UploadService:
     """See the module. Holds no state but a cache of facts that never change, shared with the chunk use cases."""
 
     def __init__(
-        self, limits: LimitsSettings, database: Database, lookups: Lookups, storage: Storage, facts: FactsCache
+        self,
+        limits: LimitsSettings,
+        database: Database,
+        lookups: Lookups,
+        storage: Storage,
+        facts: FactsCache,
+        herald: Herald,
     ) -> None:
         self._limits = limits
         self._database = database
@@ -76,6 +83,7 @@ class UploadService:
         self._inserts = Gather(self._insert_all, INSERTS_AT_ONCE, shared=(DatabaseUnavailable,))
         self._storage = storage
         self._facts = facts
+        self._herald = herald
 
     # --- create ---------------------------------------------------------------------------------------------
 
@@ -92,7 +100,7 @@ class UploadService:
         except IntegrityError:
             return await self._created_before(caller, wanted, idempotency_key)
         await self.make_room(upload)
-        self._facts.put(upload)  # its chunks come next, and hundreds of uploads may begin at once
+        self.remember(upload)  # its chunks come next, and hundreds of uploads may begin at once
         log.info("upload.created", upload_id=upload.id, size=upload.size, chunk_size=upload.chunk_size)
         return self._status(upload, [])
 
@@ -123,6 +131,11 @@ class UploadService:
             created_at=now,
             expires_at=now + timedelta(seconds=self._limits.upload_ttl),
         )
+
+    def remember(self, upload: Upload) -> Facts:
+        """The facts of an upload that is being filled, for the next chunks; workers hear of it."""
+        self._herald.announce(upload)
+        return self._facts.put(upload)
 
     async def insert(self, upload: Upload) -> None:
         """Write a row; those who do so in the same moment share a transaction. Raises IntegrityError when the

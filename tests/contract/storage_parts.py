@@ -12,6 +12,7 @@ from awscrt.checksums import crc64nvme
 
 from common.storage.base import (
     ObjectKey,
+    Prefix,
     Receipt,
     SealedObject,
     SealPlan,
@@ -124,8 +125,9 @@ async def seal(
     declared: dict[str, bytes] | None = None,
     verify: Verify = "read",
     watcher: Watcher | None = None,
+    prefix: Prefix | None = None,
 ) -> SealedObject:
-    plan = SealPlan(target, len(content), chunk, declared or {}, verify)
+    plan = SealPlan(target, len(content), chunk, declared or {}, verify, prefix)
     return await storage.seal(upload, plan, (watcher or Watcher()).watch)
 
 

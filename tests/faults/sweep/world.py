@@ -13,6 +13,7 @@ from typing import Any, cast
 from awscrt.checksums import crc64nvme
 from sqlalchemy import delete, select, update
 
+from common.ahead import AheadNews
 from common.db.clock import db_now
 from common.db.lookups import Lookups
 from common.db.models import File, Job, Upload
@@ -28,6 +29,7 @@ from gateway.service.chunks import ChunkService
 from gateway.service.facts import FactsCache
 from gateway.service.files import FileService
 from gateway.service.finalize import FinalizeService
+from gateway.service.herald import Herald
 from gateway.service.requests import NewUpload
 from gateway.service.uploads import UploadService
 from tests.faults.sweep.mortal import Crash, Life, MortalDatabase, MortalStorage
@@ -65,9 +67,10 @@ class Gateway:
         database, storage = _mortal(rig, life)
         facts, metrics = FactsCache(), Metrics()
         lookups = Lookups(database)
-        self.uploads = UploadService(rig.settings.limits, database, lookups, storage, facts)
+        herald = Herald(AheadNews(rig.redis, rig.settings.redis), storage, rig.settings.storage)
+        self.uploads = UploadService(rig.settings.limits, database, lookups, storage, facts, herald)
         self.chunks = ChunkService(self.uploads, storage, facts, IntakeMemory(rig.settings.http), metrics)
-        self.finalizing = FinalizeService(self.uploads, database, lookups, rig.context.bell, facts)
+        self.finalizing = FinalizeService(self.uploads, database, lookups, rig.context.bell, facts, herald)
         self.files = FileService(rig.settings.limits, database, storage, metrics)
 
 
