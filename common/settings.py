@@ -202,6 +202,12 @@ class HttpSettings(Group):
         ge=MIB,
         description="Bytes that all bodies of one process hold, about; above half of it reads and writes shrink.",
     )
+    accel_redirect: str = Field(
+        "",
+        pattern="^(/[A-Za-z0-9._~-]+)*/?$",
+        description="Path of an internal location of the nginx in front that serves the storage's folder, such as "
+        "`/.sluice/`: nginx then sends the bytes of files (docs/operations.md). Empty: the gateway does.",
+    )
     max_wait: Seconds = Field(60, ge=0, le=600, description="Longest `wait` of a job poll.")
     max_waiting_polls: int = Field(
         4096, ge=0, description="Polls that one process holds at once; above it they are answered at once."

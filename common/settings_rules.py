@@ -23,6 +23,8 @@ def problems_between(settings: Settings) -> list[str]:
         problems.append("SLUICE_VERIFY: receipts needs SLUICE_DURABILITY=chunk (or none, where loss is accepted)")
     if settings.storage.storage_url.startswith(SCHEME) and find_spec("aiobotocore") is None:
         problems.append("SLUICE_STORAGE_URL: an S3 store needs more packages: pip install 'sluice[s3]'")
+    if settings.http.accel_redirect and settings.storage.storage_url.startswith(SCHEME):
+        problems.append("SLUICE_ACCEL_REDIRECT: needs a storage that nginx can read: file://")
     unknown = set(settings.worker.worker_queues) - {"finalize", "metadata"}
     if unknown or not settings.worker.worker_queues:
         problems.append("SLUICE_WORKER_QUEUES: one or both of finalize,metadata")

@@ -110,7 +110,7 @@ async def open_services(
             ingest=IngestService(limits, uploads, finalizing, storage, memory, metrics),
             direct=DirectService(uploads, storage, settings.storage.s3_link_seconds),
             jobs=JobService(database, lookups, bell, signals, waiters, settings.http.max_wait),
-            files=FileService(limits, database, storage, metrics),
+            files=FileService(limits, database, storage, metrics, accel=settings.http.accel_redirect),
         )
 
 

@@ -211,6 +211,15 @@ class HasRoom(Protocol):
         ...
 
 
+@runtime_checkable
+class Locates(Protocol):
+    """A storage whose files another program of this machine may read."""
+
+    async def locate(self, key: ObjectKey) -> str:
+        """Path of a published file below the storage's root. Raises FileNotFoundError, StorageUnavailable."""
+        ...
+
+
 class Lists(Protocol):
     """A storage that can tell what it holds, in batches. What comes or goes meanwhile may be named or not."""
 

@@ -155,6 +155,11 @@ class LocalStorage:
         await reader.open()
         return reader
 
+    async def locate(self, key: ObjectKey) -> str:
+        path = self._layout.file(key)
+        await self._here(path.stat)
+        return str(path.relative_to(self._root))
+
     async def delete(self, key: ObjectKey) -> None:
         await self._here(self._delete, self._layout.file(key))
 

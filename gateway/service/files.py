@@ -16,7 +16,7 @@ from common.errors import FileCorrupt, FileNotFound, StorageUnavailable
 from common.ids import is_id
 from common.settings import LimitsSettings
 from common.states import FileState
-from common.storage.base import ObjectKey, Storage
+from common.storage.base import Locates, ObjectKey, Storage
 from common.telemetry import Metrics, get_logger
 from gateway.service.caller import Caller
 from gateway.service.requests import Description, check_about
@@ -29,11 +29,15 @@ PAGE_BYTES = 4 * MIB  # a page of a listing ends where it passes this
 class FileService:
     """See the module."""
 
-    def __init__(self, limits: LimitsSettings, database: Database, storage: Storage, metrics: Metrics) -> None:
+    def __init__(
+        self, limits: LimitsSettings, database: Database, storage: Storage, metrics: Metrics, *, accel: str = ""
+    ) -> None:
+        """`accel`: path of nginx's location over the storage's folder (`SLUICE_ACCEL_REDIRECT`)."""
         self._limits = limits
         self._database = database
         self._storage = storage
         self._metrics = metrics
+        self._accel = accel.rstrip("/")
 
     async def get(self, caller: Caller, file_id: str) -> File:
         """Raises FileNotFound."""
@@ -96,6 +100,15 @@ class FileService:
         except FileNotFoundError as error:
             raise await self._lost(file) from error
         return Content(content, self._metrics)
+
+    async def locate(self, file: File) -> str | None:
+        """Where nginx finds the bytes; None where it cannot send them. Raises FileNotFound."""
+        if not self._accel or not isinstance(self._storage, Locates):
+            return None
+        try:
+            return f"{self._accel}/{await self._storage.locate(ObjectKey(file.tenant, file.id))}"
+        except FileNotFoundError as error:
+            raise await self._lost(file) from error
 
     async def _lost(self, file: File) -> FileNotFound | StorageUnavailable:
         async with self._database.reading() as db:
