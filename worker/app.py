@@ -34,6 +34,7 @@ from common.vitals import begin, watch_loop, watch_pool
 from worker.ahead import HashAhead
 from worker.batch import ResultBatch
 from worker.context import WorkerContext
+from worker.examine import Examiner
 from worker.finalize import Finalize
 from worker.health import Health, health_app, health_server, open_port
 from worker.lease import Leases
@@ -237,8 +238,16 @@ class WorkerProcess:
         log.info("worker.stopped", drained=drained.done() and not drained.cancelled() and drained.result())
 
 
-def assemble(context: WorkerContext, kinds: Sequence[JobKind], redis: ArqRedis, *, burst: bool = False) -> Parts:
-    """Put the parts of a worker together; nothing runs yet. `burst`: the poll loops end when their queue is empty."""
+def assemble(
+    context: WorkerContext,
+    kinds: Sequence[JobKind],
+    redis: ArqRedis,
+    *,
+    burst: bool = False,
+    describe_along: bool = True,
+) -> Parts:
+    """Put the parts of a worker together; nothing runs yet. `burst`: the poll loops end when their queue is empty.
+    `describe_along`: small files get their attributes with their finalize where this worker may do both."""
     settings = context.settings.worker
     leases = Leases(context.database, settings)
     batch = ResultBatch(
@@ -248,9 +257,11 @@ def assemble(context: WorkerContext, kinds: Sequence[JobKind], redis: ArqRedis, 
         seconds=settings.batch_seconds,
     )
     ahead = _hash_ahead(context, redis, leases.owner) if JobKind.FINALIZE in kinds else None
+    examiner = Examiner(context.storage, context.signals)
+    along = examiner if describe_along and JobKind.METADATA in kinds else None
     handlers: dict[JobKind, Handler] = {
-        JobKind.FINALIZE: Finalize(context, leases, Publisher(context.database, context.bell), ahead),
-        JobKind.METADATA: Metadata(context, batch),
+        JobKind.FINALIZE: Finalize(context, leases, Publisher(context.database, context.bell), ahead, along),
+        JobKind.METADATA: Metadata(context, examiner, batch),
     }
     runner = Runner(context, leases, handlers)
     tasks: dict[str, Task] = {TASK: runner.run_job, GROUP_TASK: runner.run_jobs}

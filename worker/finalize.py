@@ -16,11 +16,13 @@ from common.digests import parse_hex, to_hex
 from common.errors import AttemptsExhausted, ChunksDamaged, DatabaseUnavailable, LeaseLost, SluiceError, UploadGone
 from common.gather import Gather
 from common.ids import new_id
+from common.queue import GROUP_BYTES
 from common.states import FileState, JobKind, JobState, UploadState
 from common.storage.base import ObjectKey, SealedObject, SealPlan, SealWatch, UploadKey
 from common.telemetry import get_logger
 from worker.ahead import HashAhead
 from worker.context import WorkerContext
+from worker.examine import Examiner
 from worker.lease import Hold, Leases
 from worker.progress import reported
 from worker.publish import Publication, Publisher
@@ -35,12 +37,19 @@ class Finalize:
     """The handler of `finalize` jobs."""
 
     def __init__(
-        self, context: WorkerContext, leases: Leases, publisher: Publisher, ahead: HashAhead | None = None
+        self,
+        context: WorkerContext,
+        leases: Leases,
+        publisher: Publisher,
+        ahead: HashAhead | None,
+        examiner: Examiner | None,
     ) -> None:
+        """`examiner`: of a worker that may do the work of metadata jobs too."""
         self._context = context
         self._leases = leases
         self._publisher = publisher
         self._ahead = ahead
+        self._examiner = examiner
         self._tidied = Gather(self._mark_cleaned, TIDIED_AT_ONCE, shared=(DatabaseUnavailable,))
 
     async def run(self, job: Job, hold: Hold) -> None:
@@ -51,8 +60,10 @@ class Finalize:
             await self._publish(job, upload, sealed, hold)
 
     async def _publish(self, job: Job, upload: Upload, sealed: SealedObject, hold: Hold) -> None:
-        following = _metadata_job(job, sealed, self._context.tracer.carried())
-        publication = Publication(hold, _file(upload, sealed), following)
+        file = _file(upload, sealed)
+        described = await self._describe(job, file)
+        metadata = _metadata_job(job, sealed, self._context.tracer.carried(), done=described)
+        publication = Publication(hold, file, metadata)
         try:
             await self._leases.insist(hold, partial(self._publisher.publish, publication))
         except IntegrityError:
@@ -60,7 +71,25 @@ class Finalize:
             await self._leases.settle(hold, lambda repository: _adopt(repository, hold, job))
             return
         self._context.metrics.sealed_bytes.inc(sealed.size)
+        if described:
+            self._context.metrics.jobs.labels(kind=JobKind.METADATA, outcome="succeeded").inc()
         log.info("file.published", file_id=sealed.key.file_id, size=sealed.size, verified=sealed.verified)
+
+    async def _describe(self, job: Job, file: File) -> bool:
+        """Give a small file its attributes before it is published: a job of its own would cost more than the work.
+
+        Only the first attempt does: what may kill a worker shall not keep the file from being published.
+        """
+        if self._examiner is None or job.size > GROUP_BYTES or job.attempts > 1:
+            return False
+        try:
+            with self._context.tracer.span("examine"):
+                attributes = await self._examiner.attributes(file)
+        except Exception as error:  # noqa: BLE001 - the metadata job then tries, and tells
+            log.info("file.not_described", file_id=file.id, error=type(error).__name__)
+            return False
+        file.attributes, file.detected_type = dict(attributes), attributes.get("detected_type")
+        return True
 
     async def on_failure(self, repository: Repository, job: Job, code: str) -> None:
         """Damage reopens the upload; a dead letter keeps it as it is, so that it can be driven again."""
@@ -140,17 +169,17 @@ def _file(upload: Upload, sealed: SealedObject) -> File:
     )
 
 
-def _metadata_job(job: Job, sealed: SealedObject, trace_context: str | None) -> Job:
+def _metadata_job(job: Job, sealed: SealedObject, trace_context: str | None, *, done: bool) -> Job:
+    ended = {"state": JobState.SUCCEEDED, "attempts": 1, "started_at": NOW, "finished_at": NOW}
+    waiting = {"state": JobState.QUEUED, "attempts": 0}
     return Job(
         id=new_id(),
         tenant=job.tenant,
         kind=JobKind.METADATA,
-        state=JobState.QUEUED,
         upload_id=job.upload_id,
         file_id=sealed.key.file_id,
         round=job.round,
         size=sealed.size,
-        attempts=0,
         epoch=0,
         fence=0,
         request_id=job.request_id,
@@ -158,4 +187,5 @@ def _metadata_job(job: Job, sealed: SealedObject, trace_context: str | None) -> 
         created_at=datetime.now(UTC),
         next_attempt_at=NOW,  # due by the clock that judges it
         rung_at=NOW,
+        **(ended if done else waiting),
     )

@@ -27,17 +27,23 @@ class Progress:
 async def reported(signals: Signals, job_id: str) -> AsyncIterator[Progress]:
     """A progress that is reported while the block runs."""
     progress = Progress()
-    reporter = asyncio.create_task(_report(signals, job_id, progress))
+    reporting: list[asyncio.Task[None]] = []
+    # most jobs end before there is anything to report: no task for them
+    start = asyncio.get_running_loop().call_later(
+        REPORT_SECONDS, lambda: reporting.append(asyncio.create_task(_report(signals, job_id, progress)))
+    )
     try:
         yield progress
     finally:
-        reporter.cancel()
+        start.cancel()
+        for task in reporting:
+            task.cancel()
 
 
 async def _report(signals: Signals, job_id: str, progress: Progress) -> None:
     told = 0
     while True:
-        await asyncio.sleep(REPORT_SECONDS)
         if progress.done != told:
             told = progress.done
             await signals.report(job_id, told)
+        await asyncio.sleep(REPORT_SECONDS)

@@ -14,16 +14,22 @@ from common.db.models import File, Job
 from common.errors import DatabaseUnavailable, LeaseLost, UploadGone
 from common.gather import Gather
 from common.queue import MOST_IN_GROUP, Bell, ring_of, share_bell
+from common.states import JobState
 from worker.lease import Hold
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A file, the job that made it, and the metadata job that follows."""
+    """A file, the job that made it, and the metadata job: one that follows, or one that was done along with it."""
 
     hold: Hold
     file: File
     metadata: Job
+
+    @property
+    def is_described(self) -> bool:
+        """Whether the file has its attributes already."""
+        return self.metadata.state == JobState.SUCCEEDED
 
 
 class Publisher:
@@ -40,17 +46,21 @@ class Publisher:
         await asyncio.shield(await self._gather.ask(publication))
 
     async def _write(self, asked: Sequence[Publication]) -> list[asyncio.Task[bool] | Exception]:
-        share_bell([publication.metadata for publication in asked])
+        share_bell([publication.metadata for publication in asked if not publication.is_described])
         async with self._database.transaction() as db:
             # The jobs first: their fences decide whether anything else of this transaction may happen.
             held = await db.jobs.succeed_all([publication.hold.lease for publication in asked])
             allowed = [publication for publication in asked if publication.hold.lease.job_id in held]
-            await db.files.insert_all([publication.file for publication in allowed])
+            following = [publication for publication in allowed if not publication.is_described]
+            described = [publication for publication in allowed if publication.is_described]
+            for alike in (following, described):
+                await db.files.insert_all([publication.file for publication in alike])
             keys = [(publication.file.tenant, publication.file.upload_id) for publication in allowed]
             alone = len(asked) == 1  # then whoever holds its row keeps nobody else waiting
             if keys and await db.uploads.complete_all(keys, wait=alone) != set(keys):
                 raise UploadGone("The upload was given up while it was being verified; create a new upload.")
-            await db.jobs.insert_all([publication.metadata for publication in allowed])
-        ringing = asyncio.create_task(self._bell.ring(*(ring_of(publication.metadata) for publication in allowed)))
+            for alike in (following, described):
+                await db.jobs.insert_all([publication.metadata for publication in alike])
+        ringing = asyncio.create_task(self._bell.ring(*(ring_of(publication.metadata) for publication in following)))
         lost = LeaseLost("The lease was lost before the file was published.")
         return [ringing if publication.hold.lease.job_id in held else lost for publication in asked]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from common.storage.threads import Threads
@@ -24,6 +25,7 @@ class FileReader:
         self._position = start
         self._end = start + length
         self._descriptor: int | None = None
+        self._whole: bytes | None = None  # of a range that fits into one piece, until it is asked for
         self._busy = threading.Lock()  # a descriptor is never closed while a thread uses it
 
     async def open(self) -> None:
@@ -38,6 +40,9 @@ class FileReader:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._whole:
+            piece, self._whole = self._whole, None
+            return piece
         if self._descriptor is None or self._position >= self._end:
             await self.aclose()
             raise StopAsyncIteration
@@ -58,7 +63,17 @@ class FileReader:
         self._descriptor = os.open(self._path, os.O_RDONLY)
         if os.fstat(self._descriptor).st_size < self._end:
             raise FileNotFoundError(self._path)  # a part of a file is no file
+        if self._end - self._position <= READ_SIZE:  # no further hop to a thread
+            self._whole = b"".join(self._pieces())
+            self._close()
+            return
         os.posix_fadvise(self._descriptor, self._position, self._end - self._position, os.POSIX_FADV_SEQUENTIAL)
+
+    def _pieces(self) -> Iterator[bytes]:
+        while self._position < self._end:
+            piece = self._read()
+            self._position += len(piece)
+            yield piece
 
     def _read(self) -> bytes:
         with self._busy:

@@ -59,10 +59,12 @@ class Rig:
     redis: ArqRedis
     metrics: Metrics = field(default_factory=Metrics)
     tracer: Tracer = NO_TRACER
+    describe_along: bool = False  # most tests look at the two jobs one after the other
     parts: Parts = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parts = assemble(self.context, list(JobKind), self.redis, burst=True)
+        kinds = list(JobKind)
+        self.parts = assemble(self.context, kinds, self.redis, burst=True, describe_along=self.describe_along)
 
     @property
     def context(self) -> WorkerContext:
