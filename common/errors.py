@@ -19,6 +19,7 @@ SluiceError                        anything we raise on purpose
 │   ├── BodyTimeout                the body stalled or came slower than the minimum rate
 │   ├── BodyTooLarge               the body is longer than this request may be
 │   ├── FileTooLarge               the declared size is over the limit
+│   ├── UploadTooLong              an append brings more than the declared size of the upload
 │   ├── ExtensionNotAllowed        this service does not take files with this extension
 │   ├── CodingNotAllowed           the body is compressed or otherwise coded
 │   ├── PreconditionFailed         the file is not the one that If-Match or If-Unmodified-Since means
@@ -32,11 +33,16 @@ SluiceError                        anything we raise on purpose
 │       ├── ChunkConflict          the chunk is stored already, with other bytes
 │       ├── ChunksMissing          finalize came before all chunks
 │       ├── UploadNotOpen          the upload takes no chunks any more
+│       ├── OffsetMismatch         the append does not begin where the upload ends
+│       ├── SizeConflict           the size differs from the one that was declared before
+│       ├── NotAppendable          the upload takes chunks, or is made of others: nothing can be appended
+│       ├── NotPartial             only partial uploads can be concatenated
 │       ├── UploadFinalized        a finalized upload cannot be aborted
 │       ├── DirectNotAvailable     clients cannot send this upload's chunks to the store by themselves
 │       └── JobNotRetryable        only a dead letter can be driven again
 ├── Unavailable                    not now; the same request may work later (503, Retry-After)
 │   ├── ChunkBusy                  another connection is writing this very chunk
+│   ├── AppendInterrupted          the append was ended early; what arrived is kept
 │   ├── DatabaseUnavailable        the database is away or too slow
 │   │   └── DatabaseFull           the disk of the database has no space left (507)
 │   └── StorageUnavailable         the storage failed to read or write
@@ -171,6 +177,12 @@ class FileTooLarge(RequestError):
     title = "The file is too large"
 
 
+class UploadTooLong(RequestError):
+    code = "upload_too_long"
+    status = 413
+    title = "More bytes than the upload has"
+
+
 class ExtensionNotAllowed(RequestError):
     code = "extension_not_allowed"
     status = 415
@@ -243,6 +255,37 @@ class UploadNotOpen(Conflict):
     title = "The upload is not open"
 
 
+class OffsetMismatch(Conflict):
+    """`extras`: `expected_offset` is where the next append must begin, `provided_offset` what came (bytes)."""
+
+    code = "offset_mismatch"
+    title = "The upload ends elsewhere"
+
+    @classmethod
+    def at(cls, end: int, offset: int) -> OffsetMismatch:
+        """For an append at `offset` to a stream of `end` bytes."""
+        return cls(
+            f"The next byte of this upload is at {end}, not at {offset}; go on from there.",
+            expected_offset=end,
+            provided_offset=offset,
+        )
+
+
+class SizeConflict(Conflict):
+    code = "size_conflict"
+    title = "The upload has another size"
+
+
+class NotAppendable(Conflict):
+    code = "not_appendable"
+    title = "Nothing can be appended to this upload"
+
+
+class NotPartial(Conflict):
+    code = "not_partial"
+    title = "The upload is not a partial one"
+
+
 class UploadFinalized(Conflict):
     code = "upload_finalized"
     title = "The upload is finalized"
@@ -270,6 +313,11 @@ class Unavailable(SluiceError):
 class ChunkBusy(Unavailable):
     code = "chunk_busy"
     title = "Another connection is writing this chunk"
+
+
+class AppendInterrupted(Unavailable):
+    code = "append_interrupted"
+    title = "The append was ended early"
 
 
 class DatabaseUnavailable(Unavailable):

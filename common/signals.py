@@ -55,24 +55,8 @@ class Signals:
         return int(value) if isinstance(value, (bytes, str)) and value.isdigit() else None
 
     async def listen(self, heard: Callable[[str], None]) -> None:
-        """Call `heard(job id)` for every ended job, for ever; reconnects by itself. Ends by cancellation."""
-        away = False
-        while True:
-            try:
-                async with self._redis.pubsub() as channel:
-                    await channel.subscribe(self._channel)
-                    if away:
-                        log.info("signals.connected")
-                    away = False
-                    while True:
-                        message = await channel.get_message(ignore_subscribe_messages=True, timeout=LISTEN_SECONDS)
-                        if message is not None:
-                            heard(message["data"].decode("ascii", "replace"))
-            except (RedisError, OSError) as error:
-                if not away:  # one line when it goes and one when it is back
-                    log.warning("signals.disconnected", error=type(error).__name__)
-                away = True
-                await asyncio.sleep(1)
+        """Call `heard(job id)` for every ended job, for ever. Ends by cancellation."""
+        await listen(self._redis, self._channel, heard)
 
     @property
     def _channel(self) -> str:
@@ -91,3 +75,24 @@ class Signals:
         except (RedisError, OSError, TimeoutError):
             self._rest.failed(began)
             return None
+
+
+async def listen(redis: Redis, name: str, heard: Callable[[str], None]) -> None:
+    """Call `heard` for every message of a channel, for ever; reconnects by itself. Ends by cancellation."""
+    away = False
+    while True:
+        try:
+            async with redis.pubsub() as channel:
+                await channel.subscribe(name)
+                if away:
+                    log.info("signals.connected")
+                away = False
+                while True:
+                    message = await channel.get_message(ignore_subscribe_messages=True, timeout=LISTEN_SECONDS)
+                    if message is not None:
+                        heard(message["data"].decode("ascii", "replace"))
+        except (RedisError, OSError) as error:
+            if not away:  # one line when it goes and one when it is back
+                log.warning("signals.disconnected", error=type(error).__name__)
+            away = True
+            await asyncio.sleep(1)

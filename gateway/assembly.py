@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from common.ahead import AheadNews
+from common.appending import AppendLeases
 from common.attach import attach
 from common.db.database import Database
 from common.db.lookups import Lookups
-from common.errors import SluiceError
+from common.errors import AppendInterrupted, SluiceError
 from common.queue import Bell
 from common.redis import open_redis
 from common.settings import LimitsSettings, Settings
@@ -23,6 +24,7 @@ from common.telemetry import Metrics, get_logger
 from common.tracing import NO_TRACER, Tracer
 from common.vitals import watch_loop, watch_pool
 from gateway.intake import IntakeMemory
+from gateway.service.appends import AppendService
 from gateway.service.chunks import ChunkService
 from gateway.service.direct import DirectService
 from gateway.service.facts import FactsCache
@@ -32,6 +34,8 @@ from gateway.service.herald import Herald
 from gateway.service.ingest import IngestService
 from gateway.service.jobs import STOP_SECONDS, JobService, Waiters
 from gateway.service.limits import fitted
+from gateway.service.streams import StreamService
+from gateway.service.turns import Turns
 from gateway.service.uploads import UploadService
 
 log = get_logger(__name__)
@@ -56,6 +60,9 @@ class Services:
     direct: DirectService
     jobs: JobService
     files: FileService
+    turns: Turns
+    streams: StreamService
+    appends: AppendService
     draining: bool = False
 
     def leave(self) -> None:
@@ -63,8 +70,14 @@ class Services:
         self.draining = True
 
     def drain(self) -> None:
-        """Waiting polls are answered at once, and none waits any more."""
+        """Waiting polls are answered at once, and none waits any more. Appends may last for hours: those that do not
+        come to their end in half of the time are ended, so that what they brought is stored in the other half."""
         self.waiters.release()
+        ending = AppendInterrupted(
+            "This server is shutting down; what arrived is kept, go on from there.", retry_after=1
+        )
+        half = self.settings.http.drain_seconds / 2
+        asyncio.get_running_loop().call_later(half, self.turns.interrupt_all, ending)
 
 
 @asynccontextmanager
@@ -90,6 +103,9 @@ async def open_services(
         waiters.start()
         stack.push_async_callback(waiters.stop)
         metrics.intake_bytes.set_function(lambda: memory.held + memory.unread)
+        turns = Turns(AppendLeases(redis, settings.redis))
+        turns.start()
+        stack.push_async_callback(turns.stop)
         facts = FactsCache()
         lookups = Lookups(database)
         limits = fitted(settings.limits, storage.chunk_limits)
@@ -97,6 +113,7 @@ async def open_services(
         stack.push_async_callback(herald.close)
         uploads = UploadService(limits, database, lookups, storage, facts, herald)
         finalizing = FinalizeService(uploads, database, lookups, bell, facts, herald, tracer)
+        streams = StreamService(limits, uploads, finalizing, database, storage, turns)
         yield Services(
             settings=settings,
             limits=limits,
@@ -111,6 +128,9 @@ async def open_services(
             direct=DirectService(uploads, storage, settings.storage.s3_link_seconds),
             jobs=JobService(database, lookups, bell, signals, waiters, settings.http.max_wait),
             files=FileService(limits, database, storage, metrics, accel=settings.http.accel_redirect),
+            turns=turns,
+            streams=streams,
+            appends=AppendService(limits, streams, turns, memory, metrics),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.assembly import Services as ServicesValue
+from gateway.service.appends import AppendService
 from gateway.service.caller import Caller as CallerValue
 from gateway.service.chunks import ChunkService
 from gateway.service.direct import DirectService
@@ -17,6 +18,7 @@ from gateway.service.files import FileService
 from gateway.service.finalize import FinalizeService
 from gateway.service.ingest import IngestService
 from gateway.service.jobs import JobService
+from gateway.service.streams import StreamService
 from gateway.service.uploads import UploadService
 
 DEFAULT_TENANT = "default"
@@ -57,6 +59,14 @@ async def _direct(services: Services) -> DirectService:
     return services.direct
 
 
+async def _streams(services: Services) -> StreamService:
+    return services.streams
+
+
+async def _appends(services: Services) -> AppendService:
+    return services.appends
+
+
 async def _jobs(services: Services) -> JobService:
     return services.jobs
 
@@ -70,5 +80,7 @@ Chunks = Annotated[ChunkService, Depends(_chunks)]
 Finalizing = Annotated[FinalizeService, Depends(_finalizing)]
 Ingest = Annotated[IngestService, Depends(_ingest)]
 Direct = Annotated[DirectService, Depends(_direct)]
+Streams = Annotated[StreamService, Depends(_streams)]
+Appends = Annotated[AppendService, Depends(_appends)]
 Jobs = Annotated[JobService, Depends(_jobs)]
 Files = Annotated[FileService, Depends(_files)]

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from math import inf
 
 from awscrt import checksums
 
 from common.digests import CRC_64, Digests, StreamHasher, crc64_bytes, differing
-from common.errors import ChunkLength, DigestMismatch
+from common.errors import ChunkLength, DigestMismatch, SluiceError
 from common.settings import HttpSettings
 
 SMALL_BATCH = 64 * 1024  # bytes; with half of it every byte costs a fifth more processor time
@@ -65,7 +66,15 @@ class Pieces:
     def __init__(self, body: AsyncIterator[bytes]) -> None:
         self._body = body
         self._rest = b""
+        self._waiting: asyncio.Timeout | None = None
+        self._ending: SluiceError | None = None
         self.started = False
+
+    def end_with(self, error: SluiceError) -> None:
+        """No more is taken: whoever waits for the next piece gets `error` at once, and so does everybody after."""
+        self._ending = self._ending or error
+        if self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
 
     async def take(self, most: int) -> bytes:
         """The next piece, at most `most` bytes; empty at the end of the body. `most` must be positive."""
@@ -80,6 +89,19 @@ class Pieces:
 
     async def _arriving(self) -> bytes:
         self.started = True
+        try:
+            async with asyncio.timeout(None) as self._waiting:
+                return await self._next()
+        except TimeoutError:
+            if self._ending is None:
+                raise
+            raise self._ending from None
+        finally:
+            self._waiting = None
+
+    async def _next(self) -> bytes:
+        if self._ending is not None:
+            raise self._ending
         async for piece in self._body:
             if piece:
                 return piece
@@ -91,7 +113,8 @@ class Intake:
 
     `limit` is the most bytes it takes. With `exact` the body must be just that long: ChunkLength otherwise. Digests
     in `declared` are compared at the end, before the iteration stops: DigestMismatch. `running` is fed as well, for
-    digests over more than this segment.
+    digests over more than this segment. With `keep` a body that breaks off ends the iteration as if it was whole, and
+    `broken` says why. From `until` on (seconds of the loop's clock) the next piece is the last.
     """
 
     def __init__(
@@ -103,7 +126,12 @@ class Intake:
         exact: bool = False,
         declared: Digests | None = None,
         running: StreamHasher | None = None,
+        keep: bool = False,
+        until: float = inf,
     ) -> None:
+        self.broken: SluiceError | None = None
+        self._keep = keep
+        self._until = until
         self.length = 0
         self.crc64 = 0
         self.read_ahead = True
@@ -118,6 +146,11 @@ class Intake:
         self._batch_bytes = 0
         self._held = 0
         self._promised = 0
+
+    @property
+    def limit(self) -> int:
+        """The most bytes it takes."""
+        return self._limit
 
     @property
     def started(self) -> bool:
@@ -183,8 +216,8 @@ class Intake:
         self._batch_bytes = 0
         # The size is asked for each piece: slow bodies all begin their batches while memory is still free. And pieces
         # are taken as they come: cutting them to size left holes in the heap that were as large as the bodies.
-        while self._batch_bytes < self._memory.batch_size() and len(batch) < MAX_PIECES and self.length < self._limit:
-            piece = await self._pieces.take(self._limit - self.length)
+        while self._batch_bytes < self._memory.batch_size() and len(batch) < MAX_PIECES and self._goes_on():
+            piece = await self._take()
             if not piece:
                 break
             self._count(piece)
@@ -193,6 +226,22 @@ class Intake:
             self._held += len(piece)
             self._memory.held += len(piece)
         return batch
+
+    def _goes_on(self) -> bool:
+        return (
+            self.length < self._limit
+            and self.broken is None
+            and (self._until == inf or asyncio.get_running_loop().time() < self._until)
+        )
+
+    async def _take(self) -> bytes:
+        try:
+            return await self._pieces.take(self._limit - self.length)
+        except SluiceError as error:
+            if not self._keep:
+                raise
+            self.broken = error
+            return b""
 
     def _count(self, piece: bytes) -> None:
         self.crc64 = checksums.crc64nvme(piece, self.crc64)

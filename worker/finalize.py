@@ -130,6 +130,7 @@ class Finalize:
             parse_hex(upload.digests),
             self._context.settings.storage.verify,
             prefix,
+            stream=upload.stream,
         )
         async with reported(self._context.signals, job.id) as progress:
             watch = SealWatch(progress.set, threading.Event(), lambda: self._leases.alive(hold))

@@ -75,11 +75,25 @@ class Upload(Base):
     file_id: Mapped[str | None] = mapped_column(Id)
     job_id: Mapped[str | None] = mapped_column(Id)
     direct: Mapped[bool] = mapped_column(default=False, server_default=false())  # chunks go to the store without us
+    stream: Mapped[bool] = mapped_column(default=False, server_default=false())  # takes appends in place of chunks
+    partial: Mapped[bool] = mapped_column(default=False, server_default=false())  # becomes a file only with others
+    surface: Mapped[dict[str, Any] | None] = mapped_column(Json)  # what its surface has to say again, as received
     round: Mapped[int] = mapped_column(Integer, default=0)  # grows when damaged chunks reopen the upload
     cleaned: Mapped[bool] = mapped_column(default=False)  # nothing of it is left in the storage but the file
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class UploadPart(Base):
+    """A partial upload that another upload, the final one, is put together of; it may stand in several."""
+
+    __tablename__ = "upload_parts"
+    __table_args__ = (Index("ix_upload_parts_partial", "partial_id"),)
+
+    final_id: Mapped[str] = mapped_column(Id, ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True)
+    partial_id: Mapped[str] = mapped_column(Id)
 
 
 class Job(Base):

@@ -121,6 +121,13 @@ class Uploads(Statements):
         moved = statement.values(state=UploadState.ABORTED, finished_at=db_now()).returning(Upload.id)
         return list(await self._returned(moved))
 
+    async def declare_size(self, tenant: str, upload_id: str, size: int) -> bool:
+        """Give an open upload its size, in bytes; False where it has one, or is not open."""
+        statement = update(Upload).where(
+            Upload.tenant == tenant, Upload.id == upload_id, Upload.state == UploadState.OPEN, Upload.size.is_(None)
+        )
+        return await self._changed(statement.values(size=size)) == 1
+
     async def remove_open(self, tenant: str, upload_id: str) -> None:
         """Remove the row of an upload that could not begin."""
         await self._changed(

@@ -43,12 +43,14 @@ class ObjectKey:
 @dataclass(frozen=True, slots=True)
 class UploadShape:
     """What is known of an upload when it begins: `size` in bytes (None: a stream whose end is not known), the size of
-    its chunks, and where it will be sealed to. `direct`: the client sends the chunks to the storage by itself."""
+    its chunks, and where it will be sealed to. `direct`: the client sends the chunks to the storage by itself.
+    `stream`: it comes by `Appends`, not in chunks."""
 
     size: int | None
     chunk_size: int
     target: ObjectKey
     direct: bool = False
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class SealPlan:
     declared: Digests = field(default_factory=dict)
     verify: Verify = "read"
     prefix: Prefix | None = None
+    stream: bool = False  # it came by `Appends`: after damage only what is in front of the first hole counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +236,33 @@ class Lists(Protocol):
 
     def unsealed(self) -> AsyncIterator[list[ObjectKey]]:
         """Where files will be, with bytes there already that no reader sees: `delete` removes them."""
+        ...
+
+
+@runtime_checkable
+class Appends(Protocol):
+    """A storage that takes an upload as one stream: at its end, in segments of any size, one writer at a time.
+
+    The end of a stream is what its receipts cover from byte 0 on without a hole; never the size of a file.
+    """
+
+    def piece(self, chunk_size: int, offset: int) -> int:
+        """The most bytes that one `append` at `offset` should bring to an upload with chunks of `chunk_size`, so that
+        little is lost with the process. More may come where all or nothing shall count."""
+        ...
+
+    async def end(self, upload: UploadKey) -> int:
+        """Where the next append begins, in bytes: all in front of it is as safe as after a write. It never decreases,
+        except where a seal found damage. Raises FileNotFoundError when the upload is not here."""
+        ...
+
+    async def append(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
+        """Store what `source` brings, at most the length of the segment, and return its receipt.
+
+        All of it counts or nothing: to keep what came over a broken connection, the source ends there. The caller has
+        checked that the upload is a stream, and its size. Raises OffsetMismatch unless the segment begins at the
+        `end`, and otherwise what `Storage.write` raises; ChunkBusy when another connection appends.
+        """
         ...
 
 

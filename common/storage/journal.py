@@ -40,8 +40,9 @@ class Journal:
         self._writing = threading.Lock()
         self._current: _Current | None = None
 
-    def append(self, receipt: Receipt, *, durable: bool) -> None:
-        """Write one record; with `durable` it is on the disk afterwards. After an error the record does not count."""
+    def append(self, receipt: Receipt, *, durable: bool) -> tuple[Path, int]:
+        """Write one record; with `durable` it is on the disk afterwards. The journal, and its length up to the end of
+        the record. After an error the record does not count."""
         with self._writing:
             descriptor, current = self._open()
             try:
@@ -54,6 +55,7 @@ class Journal:
                 self._sync(descriptor, current, end)
         finally:
             os.close(descriptor)
+        return current.path, end
 
     def _open(self) -> tuple[int, _Current]:
         if self._current is not None:

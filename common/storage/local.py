@@ -16,7 +16,8 @@ takes one more journal for a moment.
 Which storage. The mark `.sluice-storage` in ROOT carries an id that the database knows (`identity`, `common.attach`).
 Without it a service that was attached once does nothing: the volume is not mounted, or is another one.
 
-Who keeps whom away. A writer has its byte range alone and shares the data file. A sealer has the data file alone for
+Who keeps whom away. A writer has its byte range alone and shares the data file; an append has everything from its
+offset on. A sealer has the data file alone for
 two moments: to put up the mark `sealing`, behind which it reads back, and to rename. So a sealer that is stopped or
 cut off keeps nobody from sealing; a writer that is keeps its own chunk until it goes on or is killed. After every wait
 for a lock the path is checked against the open file, so a late writer never touches a published or aborted upload.
@@ -74,6 +75,7 @@ from common.storage.writing import Writing
 
 FIRST_PAUSE = 0.02  # seconds between tries for a range lock, doubled up to the longest
 LONGEST_PAUSE = 0.25
+APPEND_PIECE = 16 * 1024 * 1024  # bytes; a receipt and its two syncs for each cost a long append nothing (ADR 0012)
 
 
 class LocalStorage:
@@ -100,7 +102,9 @@ class LocalStorage:
         await self._here(self._make, self._layout.upload(upload), shape.size or 0)
 
     async def write(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
-        writing = self._writing(self._layout.upload(upload), segment)
+        return await self._take(self._writing(self._layout.upload(upload), segment), segment, source)
+
+    async def _take(self, writing: Writing, segment: Segment, source: Source) -> Receipt:
         try:
             await self._enter(writing)
             if writing.known is not None:
@@ -112,6 +116,17 @@ class LocalStorage:
             return receipt
         finally:
             await self._threads.run(writing.close)
+
+    def piece(self, chunk_size: int, offset: int) -> int:
+        del chunk_size, offset  # receipts may be of any size, and lie anywhere
+        return APPEND_PIECE
+
+    async def end(self, upload: UploadKey) -> int:
+        paths = self._layout.upload(upload)
+        return await self._here(partial(self._ledger(paths).end, durable=self._settings.durability == "chunk"))
+
+    async def append(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
+        return await self._take(self._writing(self._layout.upload(upload), segment, append=True), segment, source)
 
     async def put(self, upload: UploadKey, shape: UploadShape, batch: Sequence[bytes], crc64: int) -> Receipt:
         del shape  # the bytes say what they are, and the seal says where to
@@ -245,7 +260,7 @@ class LocalStorage:
             if under_way is not None:
                 await _ended(under_way)
 
-    def _writing(self, paths: UploadPaths, segment: Segment) -> Writing:
+    def _writing(self, paths: UploadPaths, segment: Segment, *, append: bool = False) -> Writing:
         return Writing(
             paths,
             segment,
@@ -253,6 +268,7 @@ class LocalStorage:
             ranges=self._ranges,
             require_space=partial(require_space, self._root, 1, self._settings.min_free_bytes),
             durable=self._settings.durability == "chunk",
+            append=append,
         )
 
     def _put(self, paths: UploadPaths, batch: Sequence[bytes], receipt: Receipt) -> None:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from common.storage.base import Receipt, Segment
+from common.storage.durable import sync_folder
 from common.storage.journal import Journal, journals
 from common.storage.records import RECORD_SIZE, unpack
 
@@ -27,13 +28,54 @@ class Ledger:
         self._read: dict[Path, int] = {}  # journal -> bytes read
         self._offsets: list[int] = []  # sorted
         self._found: dict[int, dict[Receipt, Path]] = {}  # offset -> receipts there; more than one is damage
+        self._end = 0  # receipts cover everything in front of it
+        self._durable: dict[Path, int] = {}  # journal -> bytes known to be on the disk
 
     def __len__(self) -> int:
         return len(self._offsets)
 
     def append(self, receipt: Receipt, *, durable: bool) -> None:
         """Record that a segment is stored. The caller has made its bytes durable and holds the shared lock."""
-        self._journal.append(receipt, durable=durable)
+        journal, length = self._journal.append(receipt, durable=durable)
+        if durable:
+            with self._mutex:
+                self._durable[journal] = max(length, self._durable.get(journal, 0))
+
+    def end(self, *, durable: bool) -> int:
+        """The first byte that no receipt covers, in a stream whose receipts follow each other (bytes).
+
+        With `durable` the receipts in front of it survive a power loss: who wrote one may have died before it could
+        see to that. Raises FileNotFoundError when the folder is not there.
+        """
+        with self._mutex:
+            self._refresh()
+            while (following := self._alone_at(self._end)) is not None:
+                self._end += following.length
+            if durable:
+                self._make_durable()
+            return self._end
+
+    def _alone_at(self, offset: int) -> Receipt | None:
+        """The receipt there, unless there are several or it reaches into another: then none is believed."""
+        there = self._found.get(offset, {})
+        if len(there) != 1:
+            return None
+        (receipt,) = there
+        after = bisect_left(self._offsets, offset + 1)
+        overlaps = after < len(self._offsets) and self._offsets[after] < offset + receipt.length
+        return None if overlaps or receipt.length == 0 else receipt
+
+    def _make_durable(self) -> None:
+        behind = {journal: read for journal, read in self._read.items() if read > self._durable.get(journal, 0)}
+        for journal in behind:
+            descriptor = os.open(journal, os.O_RDONLY)
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+        if behind:
+            sync_folder(self._folder)
+        self._durable |= behind
 
     def receipts(self) -> list[Receipt]:
         """All receipts by offset. Raises FileNotFoundError when the folder is not there."""
@@ -82,6 +124,8 @@ class Ledger:
             self._read.clear()
             self._offsets.clear()
             self._found.clear()
+            self._durable.clear()
+            self._end = 0
         raise OSError("the receipts change all the time")
 
     def _read_on(self) -> bool:

@@ -27,7 +27,7 @@ from common.storage.locks import let_go, take_alone
 from common.storage.readback import read_back
 from common.storage.receipts import Ledger
 from common.storage.sealmark import SealMark
-from common.storage.tiling import Span, chunks_in, tile
+from common.storage.tiling import Span, chunks_in, leading, tile
 
 PUBLISHED_MODE = 0o444
 LOCK_WAIT = 10.0  # seconds for writers to end; those left then are slow clients, and the job comes again
@@ -86,7 +86,7 @@ class Sealing:
         receipts = self._ledger.receipts()
         tiling = tile(receipts, self._plan.size)
         if tiling.holes:
-            raise self._damaged(mark, tiling.holes, receipts, keep=tiling.pieces)
+            raise self._damaged(mark, tiling.holes, receipts, keep=self._worth_keeping(tiling.pieces))
         if os.fstat(data).st_size > self._plan.size:
             os.ftruncate(data, self._plan.size)  # a stream of unknown length that was cut left more than it counts
         mark.put_up()
@@ -100,7 +100,8 @@ class Sealing:
             return None
         if bad:
             spans = [(piece.offset, piece.offset + piece.length) for piece in bad]
-            raise self._damaged(mark, spans, receipts, keep=[piece for piece in tiling.pieces if piece not in bad])
+            good = [piece for piece in tiling.pieces if piece not in bad]
+            raise self._damaged(mark, spans, receipts, keep=self._worth_keeping(good))
         self._publish(data)
         return sealed
 
@@ -205,6 +206,10 @@ class Sealing:
         self._check_held()
         self._target.chmod(FILE_MODE)
         self._target.rename(self._paths.data)
+
+    def _worth_keeping(self, good: Sequence[Receipt]) -> Sequence[Receipt]:
+        """A stream goes on at its end: what lies behind a hole would be in the way."""
+        return leading(good) if self._plan.stream else good
 
     def _damaged(
         self, mark: SealMark, spans: list[Span], receipts: Sequence[Receipt], *, keep: Sequence[Receipt]

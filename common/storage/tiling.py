@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from common.chunking import ChunkPlan
@@ -30,6 +30,18 @@ def tile(receipts: Iterable[Receipt], size: int) -> Tiling:
     alone = [cluster[0] for cluster in _clusters(counting) if len(cluster) == 1]
     pieces = [receipt for receipt in alone if receipt.offset + receipt.length <= size]
     return Tiling(pieces, _holes(pieces, size))
+
+
+def leading(pieces: Sequence[Receipt]) -> list[Receipt]:
+    """Those that follow each other from byte 0 on; `pieces` are in order and overlap no other."""
+    found: list[Receipt] = []
+    end = 0
+    for piece in pieces:
+        if piece.offset != end:
+            break
+        found.append(piece)
+        end += piece.length
+    return found
 
 
 def chunks_in(spans: Iterable[Span], plan: ChunkPlan) -> list[int]:

@@ -7,20 +7,22 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from common.errors import ChunkConflict, UploadNotOpen
+from common.errors import ChunkConflict, OffsetMismatch, UploadNotOpen
 from common.storage.base import Receipt, Segment
 from common.storage.durable import is_at, write_at
 from common.storage.layout import UploadPaths
 from common.storage.locks import RangeLock, RangeLocks, let_go, share
 from common.storage.receipts import Ledger
 
-_BEING_FINALIZED = "The upload is being finalized; it takes no chunks now."
+_BEING_FINALIZED = "The upload is being finalized; it takes no bytes now."
+_ALL = 1 << 62  # bytes; further than any file goes
 
 
 class Writing:
     """All methods block: call them in threads, one at a time, and `close` at the end whatever happened.
 
     Order: `enter` until it says True, then either compare with `known`, or `write` batches and `commit`.
+    `append`: the segment must begin at the end of the stream, and nobody else appends meanwhile.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Writing:
         ranges: RangeLocks,
         require_space: Callable[[], None],
         durable: bool,
+        append: bool = False,
     ) -> None:
         self.known: Receipt | None = None
         self._paths = paths
@@ -40,6 +43,7 @@ class Writing:
         self._ranges = ranges
         self._require_space = require_space
         self._durable = durable
+        self._append = append
         self._busy = threading.Lock()  # a descriptor is never closed while a thread uses it
         self._lock: RangeLock | None = None
         self._locks: int | None = None
@@ -49,12 +53,14 @@ class Writing:
         """Take the segment and the share in the data file; False while another connection has the segment.
 
         Raises FileNotFoundError (no such upload here), UploadNotOpen (it is being sealed), ChunkConflict (receipts
-        lie across the segment's borders), InsufficientStorage.
+        lie across the segment's borders), OffsetMismatch (an append that does not begin at the end),
+        InsufficientStorage.
         """
         with self._busy:
             if self._locks is None:
                 self._locks = os.open(self._paths.locks, os.O_RDWR)
-            self._lock = self._ranges.take(self._locks, self._segment.offset, self._segment.length)
+            length = _ALL - self._segment.offset if self._append else self._segment.length
+            self._lock = self._ranges.take(self._locks, self._segment.offset, length)
             if self._lock is None:
                 return False
             self._data = os.open(self._paths.data, os.O_RDWR)
@@ -63,7 +69,10 @@ class Writing:
             self._check_in_place()
             if self._paths.sealing.exists():
                 raise UploadNotOpen(_BEING_FINALIZED)
-            self._look_up()
+            if self._append:
+                self._check_end()
+            else:
+                self._look_up()
             if self.known is None:
                 self._require_space()
             else:
@@ -104,6 +113,11 @@ class Writing:
     def _check_in_place(self) -> None:
         if not is_at(self._open_data, self._paths.data):
             raise FileNotFoundError(self._paths.data)  # aborted or published since it was opened
+
+    def _check_end(self) -> None:
+        end = self._ledger.end(durable=self._durable)
+        if end != self._segment.offset:
+            raise OffsetMismatch.at(end, self._segment.offset)
 
     def _look_up(self) -> None:
         touching = self._ledger.touching(self._segment)

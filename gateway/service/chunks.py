@@ -67,7 +67,7 @@ class ChunkService:
                 raise
             return facts
         self._require_open(upload)
-        if upload.size is None:
+        if upload.size is None or upload.stream:
             raise UploadNotOpen("This upload is one stream; it takes no chunks.", state=upload.state)
         return self._uploads.remember(upload)
 

@@ -67,6 +67,8 @@ class FinalizeService:
             return await self._job_of(caller, upload, given)
         if upload.state != UploadState.OPEN:
             raise UploadNotOpen(f"The upload is {upload.state}; it cannot be finalized.", state=upload.state)
+        if upload.partial or upload.size is None:
+            raise UploadNotOpen("This upload is ended by the protocol that it comes by.", state=upload.state)
         status = await self._uploads.status_of(upload)
         if status.missing:
             raise ChunksMissing("Send the chunks in `missing`, then finalize again.", missing=status.missing)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.exc import IntegrityError
 
-from common.chunking import ChunkPlan, Range, agree_chunk_size, missing_ranges
+from common.chunking import ChunkPlan, Range, agree_chunk_size, missing_ranges, ranges_of
 from common.db.database import Database
 from common.db.lookups import Lookups
 from common.db.models import Upload
@@ -27,6 +27,7 @@ from common.ids import is_id, new_id
 from common.settings import LimitsSettings
 from common.states import UploadState
 from common.storage.base import ObjectKey, Receipt, Storage, UploadKey, UploadShape
+from common.storage.tiling import chunks_in, tile
 from common.telemetry import get_logger
 from gateway.service.caller import Caller
 from gateway.service.facts import Facts, FactsCache
@@ -61,7 +62,11 @@ class UploadStatus:
 def shape_of(upload: Upload) -> UploadShape:
     """What the storage has to know. Rows of before had no file id yet: they are in a storage that needs none."""
     return UploadShape(
-        upload.size, upload.chunk_size, ObjectKey(upload.tenant, upload.file_id or upload.id), upload.direct
+        upload.size,
+        upload.chunk_size,
+        ObjectKey(upload.tenant, upload.file_id or upload.id),
+        direct=upload.direct,
+        stream=upload.stream,
     )
 
 
@@ -124,6 +129,9 @@ class UploadService:
             digests={},
             file_id=new_id(),
             direct=False,
+            stream=False,
+            partial=False,
+            surface=None,
             round=0,
             cleaned=False,
             idempotency_key=None,
@@ -210,8 +218,11 @@ class UploadService:
 
     def _status(self, upload: Upload, receipts: list[Receipt]) -> UploadStatus:
         plan = ChunkPlan(upload.size or 0, upload.chunk_size)
+        received = sum(receipt.length for receipt in receipts)
+        if upload.stream:
+            return UploadStatus(upload, received, ranges_of(chunks_in(tile(receipts, plan.size).holes, plan)))
         chunks = [plan.index_at(receipt.offset) for receipt in receipts]
-        return UploadStatus(upload, sum(receipt.length for receipt in receipts), missing_ranges(plan.count, chunks))
+        return UploadStatus(upload, received, missing_ranges(plan.count, chunks))
 
     async def _receipts(self, upload: Upload) -> list[Receipt]:
         try:

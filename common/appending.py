@@ -1,0 +1,114 @@
+"""Who may append to a stream at the moment, over all gateways: a lease in Redis, and asking its holder to let go.
+
+Best effort, as all of Redis: it makes a newcomer wait for tens of milliseconds in place of minutes. That two never
+write at one offset is the storage's own doing (`common.storage.base.Appends`), with Redis or without.
+
+A lease is a key whose value is the random token of its holder. It is compared before it is renewed, released or taken
+over, by WATCH and MULTI: the rights that we ask of Redis have no scripts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.exceptions import RedisError, WatchError
+
+from common.redis import Rest
+from common.settings import RedisSettings
+from common.signals import listen
+
+LEASE_SECONDS = 15.0  # renewed three times in it; who dies is taken over long before (gateway.service.turns)
+Result = TypeVar("Result")
+
+
+class AppendLeases:
+    """Every method gives None where Redis did not answer."""
+
+    def __init__(self, redis: Redis, settings: RedisSettings) -> None:
+        self._redis = redis
+        self._prefix = settings.redis_queue_prefix
+        self._timeout = settings.redis_timeout
+        self._rest = Rest(settings.redis_timeout)
+
+    async def take(self, stream: str, token: str) -> str | None:
+        """The token of the holder: the caller's own where nobody else had the lease."""
+        key = self._key(stream)
+
+        async def command() -> str:
+            while not await self._redis.set(key, token, nx=True, px=_milliseconds()):
+                holder = await self._redis.get(key)
+                if holder is not None:
+                    return _text(holder)
+            return token
+
+        return await self._within(command)
+
+    async def take_over(self, stream: str, token: str, before: str) -> bool | None:
+        """Take the lease from a holder that does not answer; False where it is another's by now."""
+        return await self._if_held(stream, before, lambda pipe, key: pipe.set(key, token, px=_milliseconds()))
+
+    async def renew(self, stream: str, token: str) -> bool | None:
+        """False where it is another's by now."""
+        return await self._if_held(stream, token, lambda pipe, key: pipe.pexpire(key, _milliseconds()))
+
+    async def release(self, stream: str, token: str) -> bool | None:
+        """Give it back; one that is another's by now stays."""
+        return await self._if_held(stream, token, lambda pipe, key: pipe.delete(key))
+
+    async def ask(self, token: str) -> None:
+        """Ask the holder with this token, wherever it is, to let go."""
+        await self._within(lambda: self._redis.publish(self._channel, token))
+
+    async def listen(self, heard: Callable[[str], None]) -> None:
+        """Call `heard(token)` for every holder that is asked to let go, for ever. Ends by cancellation."""
+        await listen(self._redis, self._channel, heard)
+
+    async def _if_held(self, stream: str, token: str, change: Callable[[Pipeline, str], object]) -> bool | None:
+        key = self._key(stream)
+
+        async def command() -> bool:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                await pipe.watch(key)
+                holder = await pipe.get(key)
+                if holder is None or _text(holder) != token:
+                    return False
+                pipe.multi()  # type: ignore[no-untyped-call]
+                change(pipe, key)
+                try:
+                    await pipe.execute()
+                except WatchError:
+                    return False
+                return True
+
+        return await self._within(command)
+
+    async def _within(self, command: Callable[[], Awaitable[Result]]) -> Result | None:
+        if self._rest.now:
+            return None
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await command()
+        except (RedisError, OSError, TimeoutError):
+            self._rest.failed(began)
+            return None
+
+    def _key(self, stream: str) -> str:
+        return f"{self._prefix}:append:{stream}"
+
+    @property
+    def _channel(self) -> str:
+        return f"{self._prefix}:let-go"
+
+
+def _milliseconds() -> int:
+    return round(LEASE_SECONDS * 1000)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
