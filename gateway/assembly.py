@@ -25,7 +25,9 @@ from common.tracing import NO_TRACER, Tracer
 from common.vitals import watch_loop, watch_pool
 from gateway.intake import IntakeMemory
 from gateway.service.appends import AppendService
+from gateway.service.assembling import Assembling
 from gateway.service.chunks import ChunkService
+from gateway.service.concatenations import ConcatenationService
 from gateway.service.direct import DirectService
 from gateway.service.facts import FactsCache
 from gateway.service.files import FileService
@@ -63,6 +65,7 @@ class Services:
     turns: Turns
     streams: StreamService
     appends: AppendService
+    concatenations: ConcatenationService
     draining: bool = False
 
     def leave(self) -> None:
@@ -113,7 +116,8 @@ async def open_services(
         stack.push_async_callback(herald.close)
         uploads = UploadService(limits, database, lookups, storage, facts, herald)
         finalizing = FinalizeService(uploads, database, lookups, bell, facts, herald, tracer)
-        streams = StreamService(limits, uploads, finalizing, database, storage, turns)
+        assembling = Assembling(limits, finalizing, database, storage)
+        streams = StreamService(limits, uploads, finalizing, database, storage, turns, assembling)
         yield Services(
             settings=settings,
             limits=limits,
@@ -130,6 +134,7 @@ async def open_services(
             files=FileService(limits, database, storage, metrics, accel=settings.http.accel_redirect),
             turns=turns,
             streams=streams,
+            concatenations=ConcatenationService(limits, uploads, streams, database, storage),
             appends=AppendService(limits, streams, turns, memory, metrics),
         )
 

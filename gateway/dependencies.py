@@ -13,6 +13,7 @@ from gateway.assembly import Services as ServicesValue
 from gateway.service.appends import AppendService
 from gateway.service.caller import Caller as CallerValue
 from gateway.service.chunks import ChunkService
+from gateway.service.concatenations import ConcatenationService
 from gateway.service.direct import DirectService
 from gateway.service.files import FileService
 from gateway.service.finalize import FinalizeService
@@ -67,6 +68,10 @@ async def _appends(services: Services) -> AppendService:
     return services.appends
 
 
+async def _concatenations(services: Services) -> ConcatenationService:
+    return services.concatenations
+
+
 async def _jobs(services: Services) -> JobService:
     return services.jobs
 
@@ -82,5 +87,6 @@ Ingest = Annotated[IngestService, Depends(_ingest)]
 Direct = Annotated[DirectService, Depends(_direct)]
 Streams = Annotated[StreamService, Depends(_streams)]
 Appends = Annotated[AppendService, Depends(_appends)]
+Concatenations = Annotated[ConcatenationService, Depends(_concatenations)]
 Jobs = Annotated[JobService, Depends(_jobs)]
 Files = Annotated[FileService, Depends(_files)]

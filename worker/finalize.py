@@ -13,12 +13,20 @@ from common.db.clock import NOW
 from common.db.models import File, Job, Upload
 from common.db.repository import Repository
 from common.digests import parse_hex, to_hex
-from common.errors import AttemptsExhausted, ChunksDamaged, DatabaseUnavailable, LeaseLost, SluiceError, UploadGone
+from common.errors import (
+    AttemptsExhausted,
+    ChunksDamaged,
+    ChunksMissing,
+    DatabaseUnavailable,
+    LeaseLost,
+    SluiceError,
+    UploadGone,
+)
 from common.gather import Gather
 from common.ids import new_id
 from common.queue import GROUP_BYTES
 from common.states import FileState, JobKind, JobState, UploadState
-from common.storage.base import ObjectKey, SealedObject, SealPlan, SealWatch, UploadKey
+from common.storage.base import Concatenates, ObjectKey, SealedObject, SealPlan, SealWatch, UploadKey
 from common.telemetry import get_logger
 from worker.ahead import HashAhead
 from worker.context import WorkerContext
@@ -92,11 +100,16 @@ class Finalize:
         return True
 
     async def on_failure(self, repository: Repository, job: Job, code: str) -> None:
-        """Damage reopens the upload; a dead letter keeps it as it is, so that it can be driven again."""
-        if code == ChunksDamaged.code:
+        """Damage reopens the upload, unless it was put together of others: nobody could send its bytes again. A dead
+        letter keeps it as it is, so that it can be driven again."""
+        if code == ChunksDamaged.code and not await self._is_final(repository, job):
             await repository.uploads.reopen(job.tenant, job.upload_id, self._context.settings.limits.upload_ttl)
         elif code != AttemptsExhausted.code:
             await repository.uploads.move(job.tenant, job.upload_id, UploadState.FINALIZING, UploadState.FAILED)
+
+    async def _is_final(self, repository: Repository, job: Job) -> bool:
+        upload = await repository.uploads.get(job.tenant, job.upload_id)
+        return upload is not None and upload.parts is not None
 
     async def tidy(self, job: Job) -> None:
         """The receipts are not needed any more."""
@@ -135,11 +148,27 @@ class Finalize:
         async with reported(self._context.signals, job.id) as progress:
             watch = SealWatch(progress.set, threading.Event(), lambda: self._leases.alive(hold))
             try:
+                if upload.parts is not None:
+                    await self._concatenate(upload, watch)
                 return await self._context.storage.seal(UploadKey(job.tenant, upload.id), plan, watch)
             except FileNotFoundError as error:
                 raise UploadGone("The bytes of the upload are gone; create a new upload.") from error
             finally:
                 watch.stop.set()
+
+    async def _concatenate(self, upload: Upload, watch: SealWatch) -> None:
+        """Fill a final upload. A part that is gone is missed only where the upload is not whole already."""
+        storage = self._context.storage
+        assert isinstance(storage, Concatenates), "otherwise the gateway has made no such upload"
+        async with self._context.database.reading() as repository:
+            found = await repository.parts.of(upload.tenant, upload.id)
+        parts = [(UploadKey(part.tenant, part.id), part.size or 0) for part in found if part is not None]
+        if len(parts) < len(found):
+            raise UploadGone("A part of the upload was removed before it was put together; upload it again.")
+        try:
+            await storage.concatenate(UploadKey(upload.tenant, upload.id), parts, watch)
+        except ChunksMissing as error:
+            raise UploadGone("A part of the upload is not whole any more; upload it again.") from error
 
 
 async def _adopt(repository: Repository, hold: Hold, job: Job) -> None:

@@ -77,6 +77,7 @@ class Upload(Base):
     direct: Mapped[bool] = mapped_column(default=False, server_default=false())  # chunks go to the store without us
     stream: Mapped[bool] = mapped_column(default=False, server_default=false())  # takes appends in place of chunks
     partial: Mapped[bool] = mapped_column(default=False, server_default=false())  # becomes a file only with others
+    parts: Mapped[int | None] = mapped_column(Integer)  # how many others it is put together of; None: it has own bytes
     surface: Mapped[dict[str, Any] | None] = mapped_column(Json)  # what its surface has to say again, as received
     round: Mapped[int] = mapped_column(Integer, default=0)  # grows when damaged chunks reopen the upload
     cleaned: Mapped[bool] = mapped_column(default=False)  # nothing of it is left in the storage but the file

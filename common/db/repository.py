@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from common.db.backlog import Backlog
 from common.db.files import Files
 from common.db.jobs import Jobs
+from common.db.parts import Parts
 from common.db.passes import Passes
 from common.db.storages import Storages
 from common.db.uploads import Uploads
@@ -20,6 +21,7 @@ class Repository:
         self.uploads = Uploads(session)
         self.jobs = Jobs(session)
         self.files = Files(session)
+        self.parts = Parts(session)
         self.passes = Passes(session)
         self.storages = Storages(session)
         self.backlog = Backlog(session)

@@ -266,6 +266,21 @@ class Appends(Protocol):
         ...
 
 
+@runtime_checkable
+class Concatenates(Protocol):
+    """A storage that puts uploads together without their bytes passing through us."""
+
+    async def concatenate(self, upload: UploadKey, parts: Sequence[tuple[UploadKey, int]], watch: SealWatch) -> None:
+        """Fill an upload that has begun with the bytes of others, which came by `Appends`, in this order; each with
+        its size in bytes. Their receipts become its own. The parts stay as they are.
+
+        The caller holds the lease of the job. Repeating it after a crash at any point gives the same; after `seal` it
+        does nothing. Raises FileNotFoundError (the upload or a part is not here), ChunksMissing (a part is not
+        whole), InsufficientStorage, LeaseLost, StorageUnavailable.
+        """
+        ...
+
+
 class Storage(Protocol):
     """The core verbs. Every one may be repeated after a crash with the same outcome."""
 

@@ -65,6 +65,7 @@ from common.storage.base import (
 from common.storage.durable import Folders, free_bytes, require_space, sync_folder
 from common.storage.identity import Identity
 from common.storage.inventory import Promises
+from common.storage.joining import Joining, Piece
 from common.storage.layout import Layout, UploadPaths
 from common.storage.locks import RangeLocks
 from common.storage.reading import FileReader
@@ -127,6 +128,18 @@ class LocalStorage:
 
     async def append(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
         return await self._take(self._writing(self._layout.upload(upload), segment, append=True), segment, source)
+
+    async def concatenate(self, upload: UploadKey, parts: Sequence[tuple[UploadKey, int]], watch: SealWatch) -> None:
+        paths = self._layout.upload(upload)
+        pieces = [Piece(there := self._layout.upload(key), self._ledger(there), size) for key, size in parts]
+        joining = Joining(
+            paths,
+            self._ledger(paths),
+            watch,
+            require_space=lambda size: require_space(self._root, size, self._settings.min_free_bytes),
+            durable=self._settings.durability == "chunk",
+        )
+        await settled(self._sealers.start(self._identified, joining.run, pieces), on_cancel=watch.stop.set)
 
     async def put(self, upload: UploadKey, shape: UploadShape, batch: Sequence[bytes], crc64: int) -> Receipt:
         del shape  # the bytes say what they are, and the seal says where to

@@ -18,7 +18,7 @@ from common.storage.base import Segment, UploadKey
 from common.telemetry import Metrics, get_logger
 from gateway.intake import Intake, IntakeMemory, Pieces, compare_digests
 from gateway.service.caller import Caller
-from gateway.service.streams import StreamService, StreamStatus, require_open
+from gateway.service.streams import StreamService, StreamStatus, require_open, require_own_bytes
 from gateway.service.turns import Turns
 
 log = get_logger(__name__)
@@ -59,13 +59,14 @@ class AppendService:
         """Append a body; the last one makes the job, and repeated calls give the same. Nothing of the body is read
         before all that can be refused without it.
 
-        Raises UploadNotFound, UploadNotOpen, OffsetMismatch (with `expected_offset`), UploadTooLong, FileTooLarge,
-        SizeConflict (complete at another size), DigestMismatch, AppendInterrupted (somebody else came, or the server
-        ends; what arrived is kept), BodyIncomplete and BodyTimeout (the same), ChunkBusy, InsufficientStorage,
-        StorageUnavailable.
+        Raises UploadNotFound, UploadNotOpen, NotAppendable, OffsetMismatch (with `expected_offset`), UploadTooLong,
+        FileTooLarge, SizeConflict (complete at another size), DigestMismatch, AppendInterrupted (somebody else came,
+        or the server ends; what arrived is kept), BodyIncomplete and BodyTimeout (the same), ChunkBusy,
+        InsufficientStorage, StorageUnavailable.
         """
         async with self._turns.take(upload_id, pieces):
             upload = await self._streams.load(caller, upload_id)
+            require_own_bytes(upload)
             end = await self._streams.end(caller, upload)
             if upload.job_id is None:  # who repeats the last append gets its answer, whatever became of the upload
                 require_open(upload)

@@ -18,6 +18,7 @@ from common.settings import LimitsSettings
 from common.states import UploadState
 from common.storage.base import Appends, Storage, UploadKey
 from common.telemetry import get_logger
+from gateway.service.assembling import Assembling
 from gateway.service.caller import Caller
 from gateway.service.finalize import FinalizeService
 from gateway.service.limits import chunk_size_of_stream
@@ -46,10 +47,11 @@ class NewStream:
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """An upload, where the next append begins (bytes), and its job once it is complete."""
+    """An upload, where the next append begins (bytes), and its job once it is complete. One that is put together of
+    others has no offset before its parts have arrived."""
 
     upload: Upload
-    offset: int
+    offset: int | None
     job_id: str | None = None
 
     @property
@@ -69,7 +71,9 @@ class StreamService:
         database: Database,
         storage: Storage,
         turns: Turns,
+        assembling: Assembling,
     ) -> None:
+        self._assembling = assembling
         self._limits = limits
         self._uploads = uploads
         self._finalizing = finalizing
@@ -114,13 +118,23 @@ class StreamService:
         answer. Raises UploadNotFound, StorageUnavailable."""
         async with self._turns.take(upload_id):
             upload = await self.load(caller, upload_id)
+            if upload.parts is not None:
+                return await self._status_of_final(caller, upload)
             return await self.finished(caller, upload, await self.end(caller, upload))
+
+    async def _status_of_final(self, caller: Caller, upload: Upload) -> StreamStatus:
+        if upload.state == UploadState.OPEN:
+            if await self._assembling.started(caller, upload) is None:
+                return StreamStatus(upload, None)
+            upload = await self.load(caller, upload.id)
+        return StreamStatus(upload, upload.size if upload.job_id is not None else None, upload.job_id)
 
     async def declare_size(self, caller: Caller, upload_id: str, size: int) -> StreamStatus:
         """Tell the size of an upload that has none yet; again: nothing. Raises UploadNotFound, UploadNotOpen,
         FileTooLarge, SizeConflict (it has another one, or more bytes)."""
         async with self._turns.take(upload_id):
             upload = await self.load(caller, upload_id)
+            require_own_bytes(upload)
             end = await self.end(caller, upload)
             return await self.finished(caller, await self.sized(caller, upload, size, end), end)
 
@@ -160,6 +174,8 @@ class StreamService:
 
     async def finished(self, caller: Caller, upload: Upload, end: int) -> StreamStatus:
         """Whoever sees that all has come makes the job: a process may have died between the last byte and it."""
+        if upload.partial and upload.state == UploadState.OPEN and end == upload.size:
+            await self._assembling.completed(caller, upload)
         if upload.state == UploadState.OPEN and not upload.partial and end == upload.size:
             said = Said(end, upload.description, upload.meta, upload.tags, upload.digests)
             job: Job = await self._finalizing.start_job(caller, upload, said)
@@ -190,6 +206,12 @@ def require_open(upload: Upload) -> None:
     """Raises UploadNotOpen."""
     if upload.state != UploadState.OPEN:
         raise UploadNotOpen(f"The upload is {upload.state}; nothing can be appended.", state=upload.state)
+
+
+def require_own_bytes(upload: Upload) -> None:
+    """Raises NotAppendable for an upload that is put together of others."""
+    if upload.parts is not None:
+        raise NotAppendable("This upload is put together of others; nothing can be appended to it.")
 
 
 def _default_name(content_type: str | None) -> str:

@@ -131,6 +131,7 @@ class UploadService:
             direct=False,
             stream=False,
             partial=False,
+            parts=None,
             surface=None,
             round=0,
             cleaned=False,

@@ -18,6 +18,7 @@ def upgrade() -> None:
     # with defaults of the server's: processes of the version before insert rows without them
     op.add_column("uploads", sa.Column("stream", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("uploads", sa.Column("partial", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("uploads", sa.Column("parts", sa.Integer(), nullable=True))
     op.add_column("uploads", sa.Column("surface", JSON, nullable=True))
     op.create_table(
         "upload_parts",
@@ -33,5 +34,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("upload_parts")
     op.drop_column("uploads", "surface")
+    op.drop_column("uploads", "parts")
     op.drop_column("uploads", "partial")
     op.drop_column("uploads", "stream")

@@ -1,0 +1,39 @@
+"""Statements on the parts that final uploads are put together of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from common.db.models import Upload, UploadPart
+from common.db.statements import Statements
+from common.states import UploadState
+
+
+class Parts(Statements):
+    """Rows are written once, with the final upload, and go with it."""
+
+    async def insert(self, final_id: str, partial_ids: Sequence[str]) -> None:
+        """The parts in their order; one may stand in it twice. The final upload has been inserted."""
+        self._session.add_all(
+            UploadPart(final_id=final_id, position=position, partial_id=partial_id)
+            for position, partial_id in enumerate(partial_ids)
+        )
+        await self._session.flush()
+
+    async def of(self, tenant: str, final_id: str) -> list[Upload | None]:
+        """The parts of a final upload in their order; None for one whose row is gone."""
+        query = (
+            select(UploadPart.position, Upload)
+            .outerjoin(Upload, (Upload.id == UploadPart.partial_id) & (Upload.tenant == tenant))
+            .where(UploadPart.final_id == final_id)
+            .order_by(UploadPart.position)
+        )
+        return [upload for _, upload in (await self._session.execute(query)).all()]
+
+    async def waiting_for(self, tenant: str, partial_id: str) -> Sequence[Upload]:
+        """Final uploads that are still open and have this part."""
+        finals = select(UploadPart.final_id).where(UploadPart.partial_id == partial_id)
+        query = select(Upload).where(Upload.tenant == tenant, Upload.id.in_(finals), Upload.state == UploadState.OPEN)
+        return (await self._session.scalars(query)).all()
