@@ -92,6 +92,11 @@ class Crc32:
     def digest(self) -> bytes:
         return self.value.to_bytes(4, "big")
 
+    def copy(self) -> Crc32:
+        copied = Crc32()
+        copied.value = self.value
+        return copied
+
 
 def _new(algorithm: str) -> _Hash:
     match algorithm:

@@ -135,7 +135,7 @@ async def open_services(
             turns=turns,
             streams=streams,
             concatenations=ConcatenationService(limits, uploads, streams, database, storage),
-            appends=AppendService(limits, streams, turns, memory, metrics),
+            appends=AppendService(limits, streams, turns, herald, memory, metrics),
         )
 
 

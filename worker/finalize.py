@@ -26,7 +26,8 @@ from common.gather import Gather
 from common.ids import new_id
 from common.queue import GROUP_BYTES
 from common.states import FileState, JobKind, JobState, UploadState
-from common.storage.base import Concatenates, ObjectKey, SealedObject, SealPlan, SealWatch, UploadKey
+from common.storage.base import ObjectKey, SealedObject, SealPlan, SealWatch, UploadKey
+from common.storage.streaming import Concatenates
 from common.telemetry import get_logger
 from worker.ahead import HashAhead
 from worker.context import WorkerContext

@@ -44,7 +44,7 @@ class ObjectKey:
 class UploadShape:
     """What is known of an upload when it begins: `size` in bytes (None: a stream whose end is not known), the size of
     its chunks, and where it will be sealed to. `direct`: the client sends the chunks to the storage by itself.
-    `stream`: it comes by `Appends`, not in chunks."""
+    `stream`: it comes by `streaming.Appends`, not in chunks."""
 
     size: int | None
     chunk_size: int
@@ -122,7 +122,7 @@ class SealPlan:
     declared: Digests = field(default_factory=dict)
     verify: Verify = "read"
     prefix: Prefix | None = None
-    stream: bool = False  # it came by `Appends`: after damage only what is in front of the first hole counts
+    stream: bool = False  # it came by appends: after damage only what is in front of the first hole counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,48 +236,6 @@ class Lists(Protocol):
 
     def unsealed(self) -> AsyncIterator[list[ObjectKey]]:
         """Where files will be, with bytes there already that no reader sees: `delete` removes them."""
-        ...
-
-
-@runtime_checkable
-class Appends(Protocol):
-    """A storage that takes an upload as one stream: at its end, in segments of any size, one writer at a time.
-
-    The end of a stream is what its receipts cover from byte 0 on without a hole; never the size of a file.
-    """
-
-    def piece(self, chunk_size: int, offset: int) -> int:
-        """The most bytes that one `append` at `offset` should bring to an upload with chunks of `chunk_size`, so that
-        little is lost with the process. More may come where all or nothing shall count."""
-        ...
-
-    async def end(self, upload: UploadKey) -> int:
-        """Where the next append begins, in bytes: all in front of it is as safe as after a write. It never decreases,
-        except where a seal found damage. Raises FileNotFoundError when the upload is not here."""
-        ...
-
-    async def append(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
-        """Store what `source` brings, at most the length of the segment, and return its receipt.
-
-        All of it counts or nothing: to keep what came over a broken connection, the source ends there. The caller has
-        checked that the upload is a stream, and its size. Raises OffsetMismatch unless the segment begins at the
-        `end`, and otherwise what `Storage.write` raises; ChunkBusy when another connection appends.
-        """
-        ...
-
-
-@runtime_checkable
-class Concatenates(Protocol):
-    """A storage that puts uploads together without their bytes passing through us."""
-
-    async def concatenate(self, upload: UploadKey, parts: Sequence[tuple[UploadKey, int]], watch: SealWatch) -> None:
-        """Fill an upload that has begun with the bytes of others, which came by `Appends`, in this order; each with
-        its size in bytes. Their receipts become its own. The parts stay as they are.
-
-        The caller holds the lease of the job. Repeating it after a crash at any point gives the same; after `seal` it
-        does nothing. Raises FileNotFoundError (the upload or a part is not here), ChunksMissing (a part is not
-        whole), InsufficientStorage, LeaseLost, StorageUnavailable.
-        """
         ...
 
 

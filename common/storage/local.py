@@ -72,7 +72,7 @@ from common.storage.reading import FileReader
 from common.storage.receipts import Ledger, Ledgers
 from common.storage.seal import Sealing
 from common.storage.threads import Result, Threads, settled
-from common.storage.writing import Writing
+from common.storage.writing import Writing, receive
 
 FIRST_PAUSE = 0.02  # seconds between tries for a range lock, doubled up to the longest
 LONGEST_PAUSE = 0.25
@@ -110,7 +110,7 @@ class LocalStorage:
             await self._enter(writing)
             if writing.known is not None:
                 return await compared(writing.known, source)
-            await self._receive(writing, segment.offset, source)
+            await receive(self._threads, writing, segment.offset, source)
             receipt = Receipt(segment.offset, source.length, source.crc64)
             if receipt.length > 0:  # nothing is nothing to prove
                 await self._threads.run(writing.commit, receipt)
@@ -254,25 +254,6 @@ class LocalStorage:
             await asyncio.sleep(min(pause, left))  # the kernel's locks cannot be awaited
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _receive(self, writing: Writing, offset: int, source: Source) -> None:
-        """While one batch is being written the next one is gathered: two batches in memory, one where it is short."""
-        under_way: asyncio.Task[int] | None = None
-        try:
-            async for batch in source:
-                if under_way is not None:
-                    await settled(under_way)
-                under_way = self._threads.start(writing.write, batch, offset)
-                offset += sum(map(len, batch))
-                del batch  # written long before a slow client has filled the next one
-                if not source.read_ahead:
-                    await settled(under_way)
-                    under_way = None
-            if under_way is not None:
-                await settled(under_way)
-        finally:
-            if under_way is not None:
-                await _ended(under_way)
-
     def _writing(self, paths: UploadPaths, segment: Segment, *, append: bool = False) -> Writing:
         return Writing(
             paths,
@@ -330,9 +311,3 @@ class LocalStorage:
 
 def _nothing() -> None:
     """For a check alone."""
-
-
-async def _ended(work: asyncio.Task[int]) -> None:
-    """Wait for a write whose outcome does not matter any more: another error is on its way."""
-    await settled(asyncio.ensure_future(asyncio.wait([work])))
-    work.exception()

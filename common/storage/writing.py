@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from common.errors import ChunkConflict, OffsetMismatch, UploadNotOpen
-from common.storage.base import Receipt, Segment
+from common.storage.base import Receipt, Segment, Source
 from common.storage.durable import is_at, write_at
 from common.storage.layout import UploadPaths
 from common.storage.locks import RangeLock, RangeLocks, let_go, share
 from common.storage.receipts import Ledger
+from common.storage.threads import Threads, settled
 
 _BEING_FINALIZED = "The upload is being finalized; it takes no bytes now."
 _ALL = 1 << 62  # bytes; further than any file goes
@@ -133,3 +135,29 @@ class Writing:
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+async def receive(threads: Threads, writing: Writing, offset: int, source: Source) -> None:
+    """While one batch is being written the next one is gathered: two batches in memory, one where it is short."""
+    under_way: asyncio.Task[int] | None = None
+    try:
+        async for batch in source:
+            if under_way is not None:
+                await settled(under_way)
+            under_way = threads.start(writing.write, batch, offset)
+            offset += sum(map(len, batch))
+            del batch  # written long before a slow client has filled the next one
+            if not source.read_ahead:
+                await settled(under_way)
+                under_way = None
+        if under_way is not None:
+            await settled(under_way)
+    finally:
+        if under_way is not None:
+            await _ended(under_way)
+
+
+async def _ended(work: asyncio.Task[int]) -> None:
+    """Wait for a write whose outcome does not matter any more: another error is on its way."""
+    await settled(asyncio.ensure_future(asyncio.wait([work])))
+    work.exception()

@@ -18,6 +18,7 @@ from common.storage.base import Segment, UploadKey
 from common.telemetry import Metrics, get_logger
 from gateway.intake import Intake, IntakeMemory, Pieces, compare_digests
 from gateway.service.caller import Caller
+from gateway.service.herald import Herald
 from gateway.service.streams import StreamService, StreamStatus, require_open, require_own_bytes
 from gateway.service.turns import Turns
 
@@ -46,12 +47,14 @@ class AppendService:
         limits: LimitsSettings,
         streams: StreamService,
         turns: Turns,
+        herald: Herald,
         memory: IntakeMemory,
         metrics: Metrics,
     ) -> None:
         self._limits = limits
         self._streams = streams
         self._turns = turns
+        self._herald = herald
         self._memory = memory
         self._metrics = metrics
 
@@ -109,6 +112,8 @@ class AppendService:
         while not await pieces.ended():
             if end >= most:
                 raise self._too_long(upload)
+            if not upload.partial:
+                self._herald.announce(upload)
             source = self._source(upload, wanted, pieces, end, most - end)
             try:
                 end += await self._store(caller, upload, end, source)

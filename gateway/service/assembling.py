@@ -11,7 +11,8 @@ from common.db.uploads import Said
 from common.errors import FileTooLarge, UploadNotOpen
 from common.settings import LimitsSettings
 from common.states import UploadState
-from common.storage.base import Appends, Storage, UploadKey
+from common.storage.base import Storage, UploadKey
+from common.storage.streaming import Appends
 from common.telemetry import get_logger
 from gateway.service.caller import Caller
 from gateway.service.finalize import FinalizeService

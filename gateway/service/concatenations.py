@@ -10,7 +10,8 @@ from common.db.database import Database
 from common.db.models import Upload
 from common.errors import InvalidRequest, NotAppendable, NotPartial
 from common.settings import LimitsSettings
-from common.storage.base import Concatenates, Storage
+from common.storage.base import Storage
+from common.storage.streaming import Concatenates
 from common.telemetry import get_logger
 from gateway.service.assembling import require_parts_open, total
 from gateway.service.caller import Caller

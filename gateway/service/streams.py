@@ -16,7 +16,8 @@ from common.db.uploads import Said
 from common.errors import NotAppendable, SizeConflict, UploadNotFound, UploadNotOpen
 from common.settings import LimitsSettings
 from common.states import UploadState
-from common.storage.base import Appends, Storage, UploadKey
+from common.storage.base import Storage, UploadKey
+from common.storage.streaming import Appends
 from common.telemetry import get_logger
 from gateway.service.assembling import Assembling
 from gateway.service.caller import Caller

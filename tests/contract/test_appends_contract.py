@@ -5,17 +5,8 @@ import asyncio
 import pytest
 
 from common.errors import ChunksDamaged, OffsetMismatch, UploadNotOpen
-from common.storage.base import (
-    Appends,
-    ObjectKey,
-    Receipt,
-    SealedObject,
-    SealPlan,
-    Segment,
-    Storage,
-    UploadKey,
-    UploadShape,
-)
+from common.storage.base import ObjectKey, Receipt, SealedObject, SealPlan, Segment, Storage, UploadKey, UploadShape
+from common.storage.streaming import Appends
 from tests.contract.conftest import Damage, OpenStorage
 from tests.contract.storage_parts import CHUNK, Body, Cut, Watcher, content_of, digests_of, random_bytes
 

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from common.errors import ChunksMissing, LeaseLost
-from common.storage.base import Appends, Concatenates, ObjectKey, SealWatch, Storage, UploadKey
+from common.storage.base import ObjectKey, SealWatch, Storage, UploadKey
+from common.storage.streaming import Appends, Concatenates
 from tests.contract.conftest import OpenStorage
 from tests.contract.storage_parts import CHUNK, Watcher, content_of, digests_of, random_bytes
 from tests.contract.test_appends_contract import append, append_all, seal, streaming
