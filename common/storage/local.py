@@ -71,12 +71,14 @@ from common.storage.locks import RangeLocks
 from common.storage.reading import FileReader
 from common.storage.receipts import Ledger, Ledgers
 from common.storage.seal import Sealing
+from common.storage.streaming import Piece as AppendPiece
 from common.storage.threads import Result, Threads, settled
 from common.storage.writing import Writing, receive
 
 FIRST_PAUSE = 0.02  # seconds between tries for a range lock, doubled up to the longest
 LONGEST_PAUSE = 0.25
-APPEND_PIECE = 16 * 1024 * 1024  # bytes; a receipt and its two syncs for each cost a long append nothing (ADR 0012)
+# A receipt and its syncs for each cost a long append next to nothing (ADR 0012).
+APPEND_PIECE = AppendPiece(16 * 1024 * 1024, 5.0)
 
 
 class LocalStorage:
@@ -118,7 +120,7 @@ class LocalStorage:
         finally:
             await self._threads.run(writing.close)
 
-    def piece(self, chunk_size: int, offset: int) -> int:
+    def piece(self, chunk_size: int, offset: int) -> AppendPiece:
         del chunk_size, offset  # receipts may be of any size, and lie anywhere
         return APPEND_PIECE
 

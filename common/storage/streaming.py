@@ -6,9 +6,18 @@ Present or absent, as with the other powers in `base`: surfaces advertise what i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from common.storage.base import Receipt, SealWatch, Segment, Source, UploadKey
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """How much of a long body becomes one `append`: so many bytes at the most, and no longer than so many seconds."""
+
+    length: int
+    seconds: float
 
 
 @runtime_checkable
@@ -18,9 +27,9 @@ class Appends(Protocol):
     The end of a stream is what its receipts cover from byte 0 on without a hole; never the size of a file.
     """
 
-    def piece(self, chunk_size: int, offset: int) -> int:
-        """The most bytes that one `append` at `offset` should bring to an upload with chunks of `chunk_size`, so that
-        little is lost with the process. More may come where all or nothing shall count."""
+    def piece(self, chunk_size: int, offset: int) -> Piece:
+        """What one `append` at `offset` should bring to an upload with chunks of `chunk_size`, so that little is lost
+        with the process. More may come where all or nothing shall count."""
         ...
 
     async def end(self, upload: UploadKey) -> int:

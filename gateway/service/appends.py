@@ -24,8 +24,6 @@ from gateway.service.turns import Turns
 
 log = get_logger(__name__)
 
-PIECE_SECONDS = 5.0  # of a slow body; then what has come gets its receipt
-
 
 @dataclass(frozen=True, slots=True)
 class Append:
@@ -127,8 +125,8 @@ class AppendService:
         if wanted.declared:
             return Intake(pieces, self._memory, limit=room, declared=wanted.declared)
         piece = self._streams.appending.piece(upload.chunk_size, end)
-        until = asyncio.get_running_loop().time() + PIECE_SECONDS
-        return Intake(pieces, self._memory, limit=min(piece, room), keep=True, until=until)
+        until = asyncio.get_running_loop().time() + piece.seconds
+        return Intake(pieces, self._memory, limit=min(piece.length, room), keep=True, until=until)
 
     async def _store(self, caller: Caller, upload: Upload, end: int, source: Intake) -> int:
         key = UploadKey(upload.tenant, upload.id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from common.chunking import agree_chunk_size, default_chunk_size
+from math import ceil
+
+from common.chunking import MIB, agree_chunk_size, default_chunk_size
 from common.settings import LimitsSettings
 from common.storage.base import ChunkLimits
 
@@ -27,3 +29,12 @@ def chunk_size_of_stream(limits: LimitsSettings, storage: ChunkLimits, length: i
     return agree_chunk_size(
         length, None, smallest=limits.chunk_size_min, largest=limits.chunk_size_max, max_chunks=limits.max_chunks
     )
+
+
+def chunk_size_of_appends(limits: LimitsSettings, storage: ChunkLimits, size: int | None) -> int:
+    """For an upload of `size` bytes (None: told later) that comes as a stream: the parts that it is put together of,
+    where the storage holds each in memory, and otherwise what damage is named by. Raises FileTooLarge."""
+    usual = chunk_size_of_stream(limits, storage, size)
+    if storage.unmeasured is None or size is None:
+        return usual
+    return max(storage.unmeasured, ceil(size / limits.max_chunks / MIB) * MIB)

@@ -22,7 +22,7 @@ from common.telemetry import get_logger
 from gateway.service.assembling import Assembling
 from gateway.service.caller import Caller
 from gateway.service.finalize import FinalizeService
-from gateway.service.limits import chunk_size_of_stream
+from gateway.service.limits import chunk_size_of_appends
 from gateway.service.requests import Description, check_digests, check_size
 from gateway.service.turns import Turns
 from gateway.service.uploads import HAS_JOB, UploadService, shape_of
@@ -100,7 +100,7 @@ class StreamService:
         """Checked, and not inserted yet."""
         if new.size is not None:
             check_size(new.size, self._limits)
-        chunk_size = chunk_size_of_stream(self._limits, self._storage.chunk_limits, new.size)
+        chunk_size = chunk_size_of_appends(self._limits, self._storage.chunk_limits, new.size)
         name = new.filename or _default_name(new.content_type)
         row = self._uploads.new_row(caller, name, new.content_type, new.about, new.size, chunk_size)
         row.digests = check_digests(new.digests)

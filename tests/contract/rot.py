@@ -19,6 +19,8 @@ def flip_in_bucket(place: dict[str, Any], upload: UploadKey, offset: int, conten
     """A part cannot be changed, nor read. In versitygw's folder it can; moto, which lists no checksums, takes a
     changed one in its place without anybody seeing a difference."""
     part = offset // CHUNK + 1
+    if _flipped_piece(place, upload, offset):
+        return
     if folder is not None:
         _flip(
             max(folder.glob(f"**/.sgwtmp/multipart/*/*/{part}"), key=lambda path: path.stat().st_mtime), offset % CHUNK
@@ -32,6 +34,22 @@ def flip_in_bucket(place: dict[str, Any], upload: UploadKey, offset: int, conten
     found = client.list_multipart_uploads(Bucket=bucket.name, Prefix=target)["Uploads"][0]["UploadId"]
     client.upload_part(Bucket=bucket.name, Key=target, UploadId=found, PartNumber=part, Body=bytes(chunk))
     client.close()
+
+
+def _flipped_piece(place: dict[str, Any], upload: UploadKey, offset: int) -> bool:
+    """The same in an upload that came as a stream; False where it did not."""
+    bucket = parse_bucket_url(place["storage_url"])
+    client = boto3.client("s3", region_name="us-east-1", endpoint_url=place["s3_endpoint_url"])
+    prefix = f"{bucket.prefix}{upload.tenant}/uploads/{upload.upload_id}/"
+    listed = client.list_objects_v2(Bucket=bucket.name, Prefix=prefix).get("Contents", [])
+    pieces = {int(key.split("/pieces/")[1][:20]): key for key in (one["Key"] for one in listed) if "/pieces/" in key}
+    if pieces:
+        start = max(start for start in pieces if start <= offset)
+        content = bytearray(client.get_object(Bucket=bucket.name, Key=pieces[start])["Body"].read())
+        content[offset - start] ^= 1
+        client.put_object(Bucket=bucket.name, Key=pieces[start], Body=bytes(content))
+    client.close()
+    return bool(pieces)
 
 
 def _flip(path: Path, offset: int) -> None:

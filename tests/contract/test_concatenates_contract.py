@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from uuid_utils import uuid7
 
 from common.errors import ChunksMissing, LeaseLost
 from common.storage.base import ObjectKey, SealWatch, Storage, UploadKey
@@ -29,15 +30,16 @@ def _puts_together(storage: Storage) -> None:
         pytest.skip("this storage does not put uploads together")
 
 
-def part_of(upload: UploadKey, number: int) -> UploadKey:
-    return UploadKey(upload.tenant, f"{upload.upload_id[:-2]}{number:02}")
+def part_of(upload: UploadKey) -> UploadKey:
+    """A key of the same tenant."""
+    return UploadKey(upload.tenant, str(uuid7()))
 
 
 async def parts_of(storage: Storage, upload: UploadKey, *cuts: int) -> Parts:
     """Partial uploads that hold the content, cut there; each came in two pieces."""
     parts: Parts = []
     for start, end in zip((0, *cuts), (*cuts, len(CONTENT)), strict=True):
-        key, content = part_of(upload, len(parts)), CONTENT[start:end]
+        key, content = part_of(upload), CONTENT[start:end]
         await storage.begin(*streaming(key, len(content)))
         if content:
             await append_all(storage, key, content, len(content) // 2)
@@ -102,7 +104,7 @@ async def test_doing_it_again_changes_nothing(open_another: OpenStorage, upload:
 
 
 async def test_a_part_that_is_not_whole_is_refused(storage: Storage, upload: UploadKey) -> None:
-    key = part_of(upload, 0)
+    key = part_of(upload)
     await storage.begin(*streaming(key, 1000))
     await append(storage, key, 0, CONTENT[:999])
     await storage.begin(*streaming(upload, 1000))
@@ -113,7 +115,7 @@ async def test_a_part_that_is_not_whole_is_refused(storage: Storage, upload: Upl
 async def test_a_part_that_is_gone_is_missed(storage: Storage, upload: UploadKey) -> None:
     await storage.begin(*streaming(upload, len(CONTENT)))
     with pytest.raises(FileNotFoundError):
-        await concatenate(storage, upload, [(part_of(upload, 0), len(CONTENT))])
+        await concatenate(storage, upload, [(part_of(upload), len(CONTENT))])
 
 
 async def test_without_the_lease_nothing_is_put_together(storage: Storage, upload: UploadKey) -> None:

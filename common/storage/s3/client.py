@@ -79,10 +79,11 @@ class Client:
                 return
             params.update({parameter: page[member] for member, parameter in marks.items() if page.get(member)})
 
-    async def objects(self, prefix: str, delimiter: str = "") -> AsyncIterator[dict[str, Any]]:
-        """Pages of the keys below `prefix`."""
+    async def objects(self, prefix: str, delimiter: str = "", after: str = "") -> AsyncIterator[dict[str, Any]]:
+        """Pages of the keys below `prefix`, behind the key `after`."""
         marks = {"NextContinuationToken": "ContinuationToken"}
         more = {"Delimiter": delimiter} if delimiter else {}
+        more |= {"StartAfter": after} if after else {}
         async for page in self.pages("list_objects_v2", marks, Prefix=prefix, **more):
             yield page
 

@@ -5,6 +5,8 @@ PREFIX<tenant>/uploads/<upload_id>/begun                 made first, removed las
 PREFIX<tenant>/uploads/<upload_id>/<life>/multipart      the id of the multipart upload in use
 PREFIX<tenant>/uploads/<upload_id>/<life>/claims/<part>  what the bytes of a part have to be (`records.Claim`)
 PREFIX<tenant>/uploads/<upload_id>/<life>/data           the bytes of an upload of a single chunk
+PREFIX<tenant>/uploads/<upload_id>/<life>/log/<offset>   what one append has brought (`records.Entry`)
+PREFIX<tenant>/uploads/<upload_id>/<life>/pieces/<...>   its bytes; the name is their offset and something random
 PREFIX<tenant>/uploads/<upload_id>/<life>/seal           what a seal has put together (`records.SealRecord`)
 PREFIX<tenant>/files/<last two of file_id>/<file_id>     a file; multipart uploads are made at this key
 
@@ -89,9 +91,25 @@ class LifeKeys:
     def claim(self, part: int) -> str:
         return f"{self.claims}{part:05}"
 
+    @property
+    def entries(self) -> str:
+        return f"{self.root}log/"
+
+    def entry(self, offset: int) -> str:
+        """In the order of the offsets, as the store lists them."""
+        return f"{self.entries}{offset:020}"
+
+    def piece(self, offset: int, name: str) -> str:
+        return f"{self.root}pieces/{offset:020}-{name}"
+
 
 def part_of_claim(key: str) -> int:
     """The part number that a key of `LifeKeys.claim` is for."""
+    return int(key.rpartition("/")[2])
+
+
+def offset_of_entry(key: str) -> int:
+    """The offset that a key of `LifeKeys.entry` is for."""
     return int(key.rpartition("/")[2])
 
 

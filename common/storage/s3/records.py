@@ -19,10 +19,14 @@ class Begun:
     tenant: str
     file_id: str
     direct: bool
+    stream: bool = False
 
     @classmethod
     def of(cls, life: str, shape: UploadShape) -> Begun:
-        return cls(life, shape.size, shape.chunk_size, shape.target.tenant, shape.target.file_id, shape.direct)
+        target = shape.target
+        return cls(
+            life, shape.size, shape.chunk_size, target.tenant, target.file_id, direct=shape.direct, stream=shape.stream
+        )
 
     @property
     def target(self) -> ObjectKey:
@@ -31,7 +35,7 @@ class Begun:
     @property
     def single(self) -> bool:
         """One chunk, known from the start: one object and no parts."""
-        return self.size is not None and self.size <= self.chunk_size and not self.direct
+        return self.size is not None and self.size <= self.chunk_size and not self.direct and not self.stream
 
     def length_of(self, part: int) -> int | None:
         """Bytes that part `part` (from 1) must have; None where the end of the upload is not known."""
@@ -40,11 +44,50 @@ class Begun:
         return max(0, min(self.chunk_size, self.size - (part - 1) * self.chunk_size))
 
     def pack(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+        members = asdict(self)
+        if not self.stream:  # the version before does not know it
+            del members["stream"]
+        return json.dumps(members).encode()
 
     @classmethod
     def unpack(cls, content: bytes) -> Begun:
         return cls(**json.loads(content))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPiece:
+    """Bytes of a stream from `offset` on: the whole object at `key`, which may be another upload's."""
+
+    offset: int
+    length: int
+    crc64: int
+    key: str
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one append has brought. `closed`: it has brought nothing, and no more may come."""
+
+    offset: int
+    pieces: tuple[StoredPiece, ...]
+    closed: bool = False
+
+    @property
+    def end(self) -> int:
+        return self.pieces[-1].end if self.pieces else self.offset
+
+    def pack(self) -> bytes:
+        pieces = [[piece.offset, piece.length, piece.crc64, piece.key] for piece in self.pieces]
+        return json.dumps({"offset": self.offset, "pieces": pieces, "closed": self.closed}).encode()
+
+    @classmethod
+    def unpack(cls, content: bytes) -> Entry:
+        found = json.loads(content)
+        return cls(found["offset"], tuple(StoredPiece(*piece) for piece in found["pieces"]), found["closed"])
 
 
 @dataclass(frozen=True, slots=True)

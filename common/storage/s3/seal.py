@@ -12,7 +12,7 @@ Nobody has to be kept away: a Complete names the parts and their ETags, and the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -82,7 +82,7 @@ class Sealing:
             await self._writer.put_away(upload, [0])
             raise self._damaged([(0, self._plan.size)])
         record = SealRecord.of(SINGLE_OBJECT, pieces)
-        self._compare_declared({CRC_64: _whole(pieces)})
+        self._compare_declared({CRC_64: whole_crc64(pieces)})
         self._check_held()
         if pieces:
             source = {"Bucket": self._store.client.bucket, "Key": upload.keys.data}
@@ -100,7 +100,7 @@ class Sealing:
         if pieces is None:
             tiling = tile(receipts.values(), self._plan.size)
             raise self._damaged(tiling.holes)
-        self._compare_declared({CRC_64: _whole(pieces)})
+        self._compare_declared({CRC_64: whole_crc64(pieces)})
         record = SealRecord.of(multipart, pieces)
         await self._store.client.call("put_object", Key=upload.keys.seal, Body=record.pack())
         return record
@@ -111,9 +111,9 @@ class Sealing:
         can = await self._store.capabilities()
         conditions: dict[str, Any] = {"IfNoneMatch": "*"} if can.conditional_complete else {}
         if can.whole_crc64:
-            whole = int.from_bytes(_whole(record.pieces), "big")
+            whole = int.from_bytes(whole_crc64(record.pieces), "big")
             conditions |= {"ChecksumCRC64NVME": b64_crc64(whole), "ChecksumType": "FULL_OBJECT"}
-        wanted = {piece.offset // self._plan.chunk_size + 1 for piece in record.pieces}
+        wanted = self._wanted(record)
         named = [_named(part, listed=can.listed_crc64) for part in parts if part.number in wanted]
         try:
             await self._store.client.call(
@@ -129,6 +129,10 @@ class Sealing:
             if await self._is_used_up(upload, multipart):
                 return True
             raise
+
+    def _wanted(self, record: SealRecord) -> set[int]:
+        """The parts that make the file."""
+        return {piece.offset // self._plan.chunk_size + 1 for piece in record.pieces}
 
     async def _is_used_up(self, upload: Upload, multipart: str, *, stale: bool = False) -> bool:
         """Whether a Complete has happened. `stale`: an object stands in its way that an interrupted `restore` left."""
@@ -150,11 +154,15 @@ class Sealing:
         bad, sealed = await self._examined(pieces)
         if bad:
             self._check_held()
-            restoring = Restoring(self._store, self._uploads, self._writer, self._target, self._watch)
-            lost = await restoring.run(upload, pieces, bad)
+            lost = await self._give_back(upload, pieces, bad)
             raise self._damaged([(piece.offset, piece.offset + piece.length) for piece in lost])
         self._compare_declared(sealed.digests)
         return sealed
+
+    async def _give_back(self, upload: Upload, pieces: Sequence[Receipt], bad: Collection[Receipt]) -> list[Receipt]:
+        """Make a bad object an upload again; the pieces that have to be sent again."""
+        restoring = Restoring(self._store, self._uploads, self._writer, self._target, self._watch)
+        return await restoring.run(upload, pieces, bad)
 
     async def _examined(self, pieces: Sequence[Receipt]) -> tuple[set[Receipt], SealedObject]:
         """While another attempt's Complete is under way, the parts are gone already and the object is not there yet."""
@@ -170,7 +178,7 @@ class Sealing:
         if self._plan.verify == "receipts" and not declared:
             head = await self._store.client.call("head_object", Key=self._target, ChecksumMode="ENABLED")
             told = head.get("ChecksumCRC64NVME")
-            whole = b64_crc64(int.from_bytes(_whole(pieces), "big"))
+            whole = b64_crc64(int.from_bytes(whole_crc64(pieces), "big"))
             # the store's own word, where it gives one for the whole object and not for its parts
             right = told is None or told == whole or head.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT"
             if int(head["ContentLength"]) == self._plan.size and right:
@@ -181,7 +189,7 @@ class Sealing:
         return bad, self._object(pieces, found.digests, "read")
 
     def _object(self, pieces: Sequence[Receipt], digests: Digests, verified: Verify) -> SealedObject:
-        return SealedObject(self._plan.target, self._plan.size, {**digests, CRC_64: _whole(pieces)}, verified)
+        return SealedObject(self._plan.target, self._plan.size, {**digests, CRC_64: whole_crc64(pieces)}, verified)
 
     def _tiled(self, receipts: Iterable[Receipt]) -> list[Receipt] | None:
         """The receipts in order; None where they leave holes."""
@@ -210,7 +218,8 @@ class Sealing:
         )
 
 
-def _whole(pieces: Iterable[Receipt]) -> bytes:
+def whole_crc64(pieces: Iterable[Receipt]) -> bytes:
+    """CRC-64/NVME of the file that these make."""
     return crc64_bytes(combine_crc64((piece.crc64, piece.length) for piece in pieces))
 
 

@@ -23,6 +23,7 @@ from common.storage.base import (
     UploadShape,
 )
 from common.storage.s3 import listing
+from common.storage.s3.appending import Appender
 from common.storage.s3.client import Client
 from common.storage.s3.context import Store
 from common.storage.s3.keys import Keys
@@ -30,8 +31,11 @@ from common.storage.s3.probe import Capabilities
 from common.storage.s3.reading import ObjectReader
 from common.storage.s3.receipts import Claims, Receipts
 from common.storage.s3.seal import Sealing
+from common.storage.s3.streams import Streams, receipts_of
+from common.storage.s3.streamseal import StreamSealing
 from common.storage.s3.uploads import Uploads, remove_multiparts
 from common.storage.s3.writing import Writer, unmeasured_part
+from common.storage.streaming import Piece
 
 LARGEST_PART = 5 * 1024**3  # bytes; the limit of S3
 WRITABLE_LIVES = 30.0  # seconds: a probe that writes costs money, and probes come every few seconds
@@ -50,6 +54,10 @@ class S3Storage:
         self._claims = Claims(self._store)
         self._receipts = Receipts(self._store, self._claims)
         self._writer = Writer(self._store, self._uploads, self._claims, self._receipts)
+        self._streams = Streams(self._store, self._uploads)
+        self._appender = Appender(
+            self._store, self._uploads, self._streams, self._writer.slots, unmeasured_part(settings)
+        )
         self._written_at = float("-inf")
 
     @property
@@ -71,6 +79,23 @@ class S3Storage:
         self._written_at = time.monotonic()
         return receipt
 
+    def piece(self, chunk_size: int, offset: int) -> Piece:
+        return self._appender.piece(chunk_size, offset)
+
+    async def end(self, upload: UploadKey) -> int:
+        await self._store.check()
+        return await self._streams.end(upload)
+
+    async def append(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
+        await self._store.check()
+        receipt = await self._appender.append(upload, segment, source)
+        self._written_at = time.monotonic()
+        return receipt
+
+    async def concatenate(self, upload: UploadKey, parts: Sequence[tuple[UploadKey, int]], watch: SealWatch) -> None:
+        await self._store.check()
+        await self._streams.join(await self._uploads.look(upload), parts, watch)
+
     async def put(self, upload: UploadKey, shape: UploadShape, batch: Sequence[bytes], crc64: int) -> Receipt:
         await self._store.check()
         await self._uploads.begin(upload, shape)
@@ -79,6 +104,8 @@ class S3Storage:
     async def receipts(self, upload: UploadKey) -> list[Receipt]:
         await self._store.check()
         found = await self._uploads.look(upload)
+        if found.begun.stream:
+            return receipts_of(await self._streams.pieces(found))
         multipart = await self._uploads.recorded(found)
         if multipart is None:
             single = await self._receipts.single(found)
@@ -93,10 +120,13 @@ class S3Storage:
         return sorted((await self._receipts.counting(found, parts)).values())
 
     async def seal(self, upload: UploadKey, plan: SealPlan, watch: SealWatch) -> SealedObject:
-        sealing = Sealing(self._store, self._uploads, self._receipts, self._writer, plan, watch)
+        steps = (self._store, self._uploads, self._receipts, self._writer)
         try:
             await self._store.check()
-            return await sealing.run(await self._uploads.look(upload))
+            found = await self._uploads.look(upload)
+            if found.begun.stream:
+                return await StreamSealing(*steps, self._streams, plan, watch).run(found)
+            return await Sealing(*steps, plan, watch).run(found)
         except asyncio.CancelledError:
             watch.stop.set()
             raise

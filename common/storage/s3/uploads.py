@@ -49,7 +49,7 @@ class Uploads:
         begun = Begun.of(secrets.token_hex(8), shape)
         await self._store.put_once(self._store.keys.begun(key), begun.pack())
         upload = await self.look(key)
-        if not upload.begun.single and upload.begun.size is not None:
+        if not upload.begun.single and not upload.begun.stream and upload.begun.size is not None:
             await self.multipart(upload)
 
     async def find(self, key: UploadKey) -> Upload:

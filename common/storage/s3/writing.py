@@ -47,13 +47,13 @@ class Writer:
         self.claims = claims
         self._receipts = receipts
         self._most = unmeasured_part(store.settings)
-        self._slots = asyncio.Semaphore(max(1, store.settings.s3_buffer_memory // self._most))
+        self.slots = asyncio.Semaphore(max(1, store.settings.s3_buffer_memory // self._most))
         self._writing: dict[tuple[UploadKey, int], asyncio.Lock] = {}
 
     async def write(self, key: UploadKey, segment: Segment, source: Source) -> Receipt:
         """As `common.storage.base.Storage.write`."""
         upload = await self._uploads.find(key)
-        if segment.offset % upload.begun.chunk_size:
+        if upload.begun.stream or segment.offset % upload.begun.chunk_size:
             raise ChunkConflict("These bytes do not begin where a chunk of this upload begins.")
         async with self._alone(key, segment.offset):
             known = await self._landed_before(upload, segment)
@@ -113,7 +113,7 @@ class Writer:
         """A stream whose end is not known: a short first piece is all of it, a full one is a part."""
         most = min(segment.length, self._most)
         async with AsyncExitStack() as stack:
-            slots = [self._slots]
+            slots = [self.slots]
 
             async def ask(held: int) -> None:
                 if slots and held > self._store.settings.s3_held_chunk:

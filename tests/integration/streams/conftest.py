@@ -20,9 +20,9 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["local"])
-def variables(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Settings of the storage."""
+@pytest.fixture
+def variables() -> dict[str, str]:
+    """Settings of the storage, without their prefix."""
     return {"DURABILITY": "none", "LOG_LEVEL": "warning"}
 
 
