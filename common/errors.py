@@ -14,7 +14,15 @@ SluiceError                        anything we raise on purpose
 │   │   ├── ChunkOutOfRange        the upload has no chunk with this index
 │   │   ├── ChunkLength            the body is not exactly as long as the chunk
 │   │   ├── DigestMismatch         the bytes are not those that the digest describes
+│   │   │   └── ChecksumMismatch   the same for the checksum of a tus request
 │   │   └── IdempotencyKeyReused   the same Idempotency-Key came with another request
+│   ├── InvalidField               a header field of tus or of resumable uploads is malformed or missing
+│   ├── InconsistentLength         the length of the upload is said twice, and differently
+│   ├── CompletedUpload            the upload is complete: nothing can be appended
+│   ├── VersionNotSupported        the request speaks another version of tus
+│   ├── FinalUpload                an upload made of others takes no bytes of its own
+│   ├── ContentTypeRefused         the body of this request has another media type than the protocol asks for
+│   ├── UploadEnded                the upload was aborted, has expired or has failed
 │   ├── BodyIncomplete             the connection ended in the middle of the body
 │   ├── BodyTimeout                the body stalled or came slower than the minimum rate
 │   ├── BodyTooLarge               the body is longer than this request may be
@@ -37,6 +45,7 @@ SluiceError                        anything we raise on purpose
 │       ├── SizeConflict           the size differs from the one that was declared before
 │       ├── NotAppendable          the upload takes chunks, or is made of others: nothing can be appended
 │       ├── NotPartial             only partial uploads can be concatenated
+│       ├── UploadNotFinished      the upload is not a file yet
 │       ├── UploadFinalized        a finalized upload cannot be aborted
 │       ├── DirectNotAvailable     clients cannot send this upload's chunks to the store by themselves
 │       └── JobNotRetryable        only a dead letter can be driven again
@@ -62,22 +71,29 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
+"""Where the types that standards have registered are listed (RFC 9457 section 4.2)."""
+
 
 class SluiceError(Exception):
     """Base of everything raised on purpose.
 
-    `detail` says what to do; `extras` are further members of the problem document; `retry_after` is in seconds.
+    `detail` says what to do; `extras` are further members of the problem document; `retry_after` is in seconds;
+    `fields` are header fields that a surface's protocol wants beside the document.
     """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Error"
+    type_uri: ClassVar[str | None] = None
+    """The problem type that a standard has registered; None: one of our own, made of the code."""
 
     def __init__(self, detail: str, *, retry_after: int | None = None, **extras: Any) -> None:
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
         self.extras = extras
+        self.fields: dict[str, str] = {}
 
 
 class SettingsError(SluiceError):
@@ -149,9 +165,56 @@ class DigestMismatch(InvalidRequest):
     title = "The bytes do not match the digest"
 
 
+class ChecksumMismatch(DigestMismatch):
+    code = "checksum_mismatch"
+    status = 460  # of tus, which chose a number that HTTP does not use
+    title = "The bytes do not match the checksum"
+
+
 class IdempotencyKeyReused(InvalidRequest):
     code = "idempotency_key_reused"
     title = "The Idempotency-Key belongs to another request"
+
+
+class InvalidField(RequestError):
+    code = "invalid_field"
+    title = "A header field is not valid"
+
+
+class InconsistentLength(RequestError):
+    code = "inconsistent_length"
+    title = "Inconsistent upload length values"
+    type_uri = PROBLEM_TYPES + "inconsistent-upload-length"
+
+
+class CompletedUpload(RequestError):
+    code = "completed_upload"
+    title = "The upload is completed"
+    type_uri = PROBLEM_TYPES + "completed-upload"
+
+
+class VersionNotSupported(RequestError):
+    code = "version_not_supported"
+    status = 412
+    title = "This version of tus is not spoken here"
+
+
+class FinalUpload(RequestError):
+    code = "final_upload"
+    status = 403
+    title = "The upload is made of others"
+
+
+class ContentTypeRefused(RequestError):
+    code = "content_type_refused"
+    status = 415
+    title = "The body has another media type than the protocol asks for"
+
+
+class UploadEnded(RequestError):
+    code = "upload_ended"
+    status = 410
+    title = "The upload has ended"
 
 
 class BodyIncomplete(RequestError):
@@ -284,6 +347,11 @@ class NotAppendable(Conflict):
 class NotPartial(Conflict):
     code = "not_partial"
     title = "The upload is not a partial one"
+
+
+class UploadNotFinished(Conflict):
+    code = "upload_not_finished"
+    title = "The upload is not a file yet"
 
 
 class UploadFinalized(Conflict):

@@ -24,6 +24,7 @@ from common.chunking import GIB, MAX_CHUNKS, MIB
 from common.db.address import parse_database_url
 from common.errors import SettingsError
 from common.quantities import Names, Seconds, Size
+from common.settings_addresses import check_networks, check_origins, check_public_url
 from common.settings_rules import problems_between
 
 PREFIX = "SLUICE_"
@@ -222,6 +223,35 @@ class HttpSettings(Group):
     max_requests: int = Field(
         4096, ge=1, description="Requests in flight of one process, held polls apart; above it 503."
     )
+    public_url: str = Field(
+        "",
+        description="Address under which clients see this service, with the path where a proxy strips one; "
+        "empty: `Location` is a path, or what a trusted proxy says.",
+    )
+    trusted_proxies: Names = Field(
+        (),
+        description="Addresses and networks (`10.0.0.0/8`, `unix`) whose `Forwarded` or `X-Forwarded-Proto` and "
+        "`X-Forwarded-Host` are believed.",
+    )
+    cors_origins: Names = Field(
+        (),
+        description="Origins whose pages may use this service, as in `https://app.example.com`; `*`: all.",
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        return check_public_url(url)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return check_networks(names)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return check_origins(names)
 
 
 class WorkerSettings(Group):

@@ -14,9 +14,10 @@ from common.settings import Settings
 from common.telemetry import Metrics
 from common.tracing import NO_TRACER, Tracer
 from common.vitals import begin
-from gateway import problems
+from gateway import problems, surfaces
 from gateway.api import content, files, health, ingest, jobs, parts, uploads
 from gateway.assembly import Services, open_services
+from gateway.cors import allow_origins
 from gateway.guards import Guards
 from gateway.intake import IntakeMemory
 from gateway.tracing import Traced
@@ -58,10 +59,16 @@ def create_app(settings: Settings, tracer: Tracer = NO_TRACER) -> FastAPI:
         telemetry=UNUSED,
     )
     app.state.memory = memory  # for the server, whose connections read as much as it allows
-    for surface in (uploads, parts, jobs, ingest, files, content, health):
-        app.include_router(surface.router)
-    problems.install(app, metrics)
-    app.add_middleware(Guards, settings=settings.http, metrics=metrics)
+    for native in (uploads, parts, jobs, ingest, files, content, health):
+        app.include_router(native.router)
+    for surface in surfaces.SURFACES:
+        app.include_router(surface.router, include_in_schema=False)
+    problems.install(app, metrics, surfaces.methods_of)
+    app.add_middleware(Guards, settings=settings.http, metrics=metrics, streams=surfaces.take_stream)
+    for surface in surfaces.SURFACES:
+        if surface.envelope is not None:
+            app.add_middleware(surface.envelope)
+    allow_origins(app, settings.http)
     if tracer.on:
         app.add_middleware(Traced, tracer=tracer)
     return app

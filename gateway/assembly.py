@@ -24,6 +24,7 @@ from common.telemetry import Metrics, get_logger
 from common.tracing import NO_TRACER, Tracer
 from common.vitals import watch_loop, watch_pool
 from gateway.intake import IntakeMemory
+from gateway.locations import Locations
 from gateway.service.appends import AppendService
 from gateway.service.assembling import Assembling
 from gateway.service.chunks import ChunkService
@@ -51,6 +52,7 @@ class Services:
 
     settings: Settings
     limits: LimitsSettings
+    locations: Locations
     metrics: Metrics
     database: Database
     storage: Storage
@@ -121,6 +123,7 @@ async def open_services(
         yield Services(
             settings=settings,
             limits=limits,
+            locations=Locations(settings.http),
             metrics=metrics,
             database=database,
             storage=storage,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,13 @@ _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 32 * 1024 * 1024  # one chunk of the default sizes; a client that sends more is cut
 
 
+def native(method: str, path: str) -> bool:
+    """Whether a request of the native surface brings file bytes."""
+    return (method == "PUT" and _CHUNK_PATH.fullmatch(path) is not None) or (
+        method == "POST" and path.rstrip("/") == "/v1/files"
+    )
+
+
 class Slots:
     """Requests in flight in one process."""
 
@@ -49,10 +56,13 @@ class Slots:
 
 
 class Guards:
-    """One per app; counts the requests in flight."""
+    """One per app; counts the requests in flight. `streams` says of method and path whether the body is a file's."""
 
-    def __init__(self, app: ASGIApp, *, settings: HttpSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, *, settings: HttpSettings, metrics: Metrics, streams: Callable[[str, str], bool] = native
+    ) -> None:
         self._app = app
+        self._streams = streams
         self._settings = settings
         self._metrics = metrics
         self._slots = Slots()
@@ -110,10 +120,8 @@ class Guards:
 
     def _limit(self, scope: Scope) -> int | None:
         """Bytes that the body may have; the routes that stream count for themselves."""
-        streams = (scope["method"] == "PUT" and _CHUNK_PATH.fullmatch(scope["path"])) or (
-            scope["method"] == "POST" and scope["path"].rstrip("/") == "/v1/files"
-        )
-        return None if streams else self._settings.max_json_body
+        method, path = scope["method"], scope["path"]
+        return None if native(method, path) or self._streams(method, path) else self._settings.max_json_body
 
     def _observe(self, scope: Scope, exchange: _Exchange, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")

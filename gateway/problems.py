@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -25,7 +25,7 @@ log = get_logger(__name__)
 def problem_document(error: SluiceError, request_id: str) -> dict[str, Any]:
     """The members of RFC 9457 section 3.1, then `code`, `request_id` and the error's own."""
     return {
-        "type": TYPE_BASE + error.code,
+        "type": error.type_uri or TYPE_BASE + error.code,
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
@@ -36,7 +36,7 @@ def problem_document(error: SluiceError, request_id: str) -> dict[str, Any]:
 
 
 def problem_headers(error: SluiceError) -> dict[str, str]:
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store", **error.fields}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if "size" in error.extras and error.status == 416:
@@ -49,8 +49,9 @@ def problem_response(error: SluiceError, request_id: str) -> Response:
     return Response(body, status_code=error.status, media_type=MEDIA_TYPE, headers=problem_headers(error))
 
 
-def install(app: FastAPI, metrics: Metrics) -> None:
-    """Answer every exception that reaches the framework with a problem document, and count its code."""
+def install(app: FastAPI, metrics: Metrics, methods_of: Callable[[str], set[str]]) -> None:
+    """Answer every exception that reaches the framework with a problem document, and count its code. `methods_of` knows
+    those of addresses that are not in the OpenAPI document."""
 
     async def answer(request: Request, exception: Exception) -> Response:
         error = translate(exception)
@@ -61,7 +62,7 @@ def install(app: FastAPI, metrics: Metrics) -> None:
         if isinstance(exception, HTTPException) and exception.headers:
             response.headers.update(exception.headers)
         if error.status == 405:
-            response.headers["Allow"] = ", ".join(_allowed(app, request.url.path))
+            response.headers["Allow"] = ", ".join(_allowed(app, request.url.path, methods_of(request.url.path)))
         return response
 
     for kind in (SluiceError, RequestValidationError, HTTPException):
@@ -116,9 +117,9 @@ def _from_status(status: int) -> SluiceError:
     return Internal("An unexpected error; tell the operator the request_id.")
 
 
-def _allowed(app: FastAPI, path: str) -> list[str]:
+def _allowed(app: FastAPI, path: str, more: set[str]) -> list[str]:
     """Every method of this address; the framework names those of the first matching route only (RFC 9110 10.2.1)."""
-    methods: set[str] = set()
+    methods = set(more)
     for template, operations in app.openapi()["paths"].items():
         if compile_path(template)[0].fullmatch(path):
             methods.update(method.upper() for method in operations)

@@ -12,6 +12,7 @@ from common.errors import SluiceError
 from gateway.api.documented import problems
 from gateway.api.schemas import ChunkLimits, Limits
 from gateway.dependencies import Services
+from gateway.surfaces import names
 
 router = APIRouter()
 
@@ -34,7 +35,7 @@ async def limits(services: Services) -> Limits:
         max_tags=set_to.max_tags,
         allowed_extensions=sorted(set_to.allowed_extensions),
         digest_algorithms=list(DIGEST_SIZES),
-        surfaces=["native"],
+        surfaces=names(),
     )
 
 

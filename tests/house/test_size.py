@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 MOST_LINES_OF_A_FILE = 330
 CATALOGUES = {
-    "common/errors.py": 450,
+    "common/errors.py": 500,
     "common/settings.py": 400,
 }  # one small entry after the other: nobody reads them in one go
 MOST_LINES_OF_A_FUNCTION = 60

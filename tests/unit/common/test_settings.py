@@ -84,6 +84,9 @@ def test_all_mistakes_are_named_at_once() -> None:
     [
         ("DATABASE_URL", "mysql://x"), ("DATABASE_URL", "sqlite://"), ("STORAGE_URL", "s4://x"), ("STORAGE_URL", "file://"),
         ("MAX_FILE_SIZE", "-1"), ("MAX_CHUNKS", "10001"), ("REDIS_TIMEOUT", "0"), ("MAX_WAIT", "601"),
+        ("PUBLIC_URL", "example.com"), ("PUBLIC_URL", "https://h/p?q"), ("PUBLIC_URL", "https://u:p@h"),
+        ("TRUSTED_PROXIES", "proxy"), ("TRUSTED_PROXIES", "10.0.0.0/33"), ("CORS_ORIGINS", "example.com"),
+        ("CORS_ORIGINS", "https://a.example/"), ("CORS_ORIGINS", "*.example.com"),
         ("LOG_FORMAT", "xml"), ("HEALTH_PORT", "65536"), ("MAX_JSON_BODY", "1MB2"), ("DATABASE_POOL_SIZE", ""),
     ],
 )  # fmt: skip
@@ -118,6 +121,17 @@ def test_a_database_url_that_cannot_work_is_one_line_without_its_password(url: s
 )
 def test_a_database_url_may_say_how_to_connect(url: str) -> None:
     assert load(DATABASE_URL=url).database.database_url == url
+
+
+def test_addresses_are_read_in_their_normal_form() -> None:
+    http = load(
+        PUBLIC_URL="https://files.example.com/up/",
+        TRUSTED_PROXIES="10.0.0.0/8, ::1,unix",
+        CORS_ORIGINS="https://App.example.com,http://localhost:8080",
+    ).http
+    assert http.public_url == "https://files.example.com/up"
+    assert http.trusted_proxies == ("10.0.0.0/8", "::1", "unix")
+    assert http.cors_origins == ("https://app.example.com", "http://localhost:8080")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_every_error_has_a_whole_document(kind: type[SluiceError]) -> None:
     assert response.status_code == document["status"] == kind.status
     assert response.media_type == "application/problem+json"
     assert document == {
-        "type": f"urn:sluice:problem:{kind.code}",
+        "type": kind.type_uri or f"urn:sluice:problem:{kind.code}",
         "title": kind.title,
         "status": kind.status,
         "detail": "Do this.",
