@@ -323,6 +323,7 @@ class OffsetMismatch(Conflict):
 
     code = "offset_mismatch"
     title = "The upload ends elsewhere"
+    type_uri = PROBLEM_TYPES + "mismatching-upload-offset"
 
     @classmethod
     def at(cls, end: int, offset: int) -> OffsetMismatch:

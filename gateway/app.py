@@ -62,7 +62,8 @@ def create_app(settings: Settings, tracer: Tracer = NO_TRACER) -> FastAPI:
     for native in (uploads, parts, jobs, ingest, files, content, health):
         app.include_router(native.router)
     for surface in surfaces.SURFACES:
-        app.include_router(surface.router, include_in_schema=False)
+        for router in surface.routers:
+            app.include_router(router, include_in_schema=False)
     problems.install(app, metrics, surfaces.methods_of)
     app.add_middleware(Guards, settings=settings.http, metrics=metrics, streams=surfaces.take_stream)
     for surface in surfaces.SURFACES:

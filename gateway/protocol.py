@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -141,6 +141,9 @@ class SluiceProtocol(HttpToolsProtocol):
         if not self._body_follows:
             super().on_message_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, _to_the_last_byte(cycle, app))
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
@@ -214,6 +217,22 @@ class SluiceProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def _to_the_last_byte(cycle: RequestResponseCycle, app: Any) -> Any:
+    """uvicorn forgets what it has read and not handed out when the client goes: who keeps what arrived wants it."""
+
+    async def with_the_rest(scope: Any, receive: Any, send: Any) -> None:
+        async def receive_all() -> Any:
+            message = await receive()
+            if message["type"] != "http.disconnect" or not cycle.body or cycle.response_complete:
+                return message
+            rest, cycle.body = bytes(cycle.body), bytearray()
+            return {"type": "http.request", "body": rest, "more_body": cycle.more_body}
+
+        await app(scope, receive_all, send)
+
+    return with_the_rest
 
 
 def _framing(headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -23,11 +23,11 @@ def no_streams(method: str, path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """`name` stands in `GET /v1/limits`; all addresses of `router` begin with `prefix`."""
+    """`name` stands in `GET /v1/limits`; all addresses of `routers` begin with `prefix`."""
 
     name: str
     prefix: str
-    router: APIRouter
+    routers: tuple[APIRouter, ...]
     streams: Callable[[str, str], bool] = no_streams
     """Whether a request of this method and path brings file bytes, whose length the use case bounds; every other body
     is bounded as JSON is."""

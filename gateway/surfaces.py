@@ -5,8 +5,9 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from gateway.surface import Surface
+from gateway.tus.surface import TUS
 
-SURFACES: tuple[Surface, ...] = ()
+SURFACES: tuple[Surface, ...] = (TUS,)
 
 
 def names() -> list[str]:
@@ -25,7 +26,8 @@ def methods_of(path: str) -> set[str]:
         method
         for surface in SURFACES
         if surface.owns(path)
-        for route in surface.router.routes
+        for router in surface.routers
+        for route in router.routes
         if isinstance(route, Route) and route.path_regex.fullmatch(path)
         for method in route.methods or ()
     }

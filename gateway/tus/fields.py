@@ -47,11 +47,6 @@ def declared_length(headers: Headers) -> int | None:
     return length
 
 
-def has_body(headers: Headers) -> bool:
-    """Whether bytes may follow the head."""
-    return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
-
-
 def require_body_type(headers: Headers) -> None:
     """Raises ContentTypeRefused for bytes that are not said to be those of an upload (section PATCH)."""
     if parse_parameters(headers.get("content-type", ""))[0] != BODY_TYPE:

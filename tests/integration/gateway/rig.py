@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from common.errors import all_errors
 from common.settings import load_settings
 from common.tracing import NO_TRACER, Tracer
 from gateway.app import create_app
@@ -26,6 +27,7 @@ TENANT = "default"
 UNKNOWN = "01920000-0000-7000-8000-0123456789ab"  # an id of nothing; fixed, because it names tests
 PATIENCE = 30.0  # seconds for anything that ends by itself; two cores may be busy with other tests
 Json = dict[str, Any]
+REGISTERED = {error.code: error.type_uri for error in all_errors() if error.type_uri}  # problem types of standards
 
 
 class ThreadedServer(DrainingServer):
@@ -195,7 +197,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> Json:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     document: Json = answer.json()
-    assert document["type"] == f"urn:sluice:problem:{code}"
+    assert document["type"] in (f"urn:sluice:problem:{code}", REGISTERED.get(code))
     assert document["code"] == code, document
     assert document["status"] == status
     assert document["title"]
