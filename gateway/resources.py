@@ -19,7 +19,6 @@ from common.errors import (
 )
 from common.states import UploadState
 from gateway.api.content import get_content
-from gateway.api.fields import content_length
 from gateway.service.caller import Caller
 from gateway.service.files import FileService
 from gateway.service.streams import StreamService, StreamStatus
@@ -30,9 +29,8 @@ DONE = frozenset({UploadState.FINALIZING, UploadState.COMPLETE})
 
 def has_body(request: Request) -> bool:
     """Whether bytes may follow the head."""
-    return "transfer-encoding" in request.headers or (
-        content_length(request) != 0 and "content-length" in request.headers
-    )
+    announced = request.headers.get("content-length", "0")
+    return "transfer-encoding" in request.headers or announced.strip("0") != ""
 
 
 async def present(caller: Caller, upload: Upload, files: FileService) -> File | None:
@@ -77,7 +75,7 @@ async def declare(caller: Caller, upload: Upload, offset: int, size: int, stream
     and OffsetMismatch before anything is changed."""
     if upload.size is None:
         status = await streams.status(caller, upload.id)
-        if status.offset != offset:
+        if status.offset is not None and status.offset != offset:
             raise OffsetMismatch.at(status.offset, offset)
         upload = await sized(caller, status, size, streams)
     if upload.size != size:

@@ -23,15 +23,17 @@ EXTENSIONS = (
     "termination",
     "expiration",
 )
+CONCATENATION = ("concatenation", "concatenation-unfinished")
 RECEIVED = (METADATA, CONCAT)
 """Fields of the creation that HEAD gives back as they came."""
 
 
-def abilities(limits: LimitsSettings) -> dict[str, str]:
+def abilities(limits: LimitsSettings, *, concatenates: bool) -> dict[str, str]:
     """For OPTIONS."""
+    extensions = (*EXTENSIONS, *CONCATENATION) if concatenates else EXTENSIONS
     return {
         "Tus-Version": VERSION,
-        "Tus-Extension": ",".join(EXTENSIONS),
+        "Tus-Extension": ",".join(extensions),
         "Tus-Max-Size": str(limits.max_file_size),
         "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
     }
@@ -39,15 +41,26 @@ def abilities(limits: LimitsSettings) -> dict[str, str]:
 
 def progress(status: StreamStatus) -> dict[str, str]:
     """For every answer to a request that moved the offset, or might have."""
-    return {"Upload-Offset": str(status.offset), **_expiry(status.upload), **link_to_job(status)}
+    return {**_offset(status), **_expiry(status.upload), **link_to_job(status)}
 
 
 def everything(status: StreamStatus) -> dict[str, str]:
     """For HEAD."""
     upload = status.upload
-    size = {"Upload-Defer-Length": "1"} if upload.size is None else {"Upload-Length": str(upload.size)}
     received = {name: value for name, value in (upload.surface or {}).items() if name in RECEIVED}
-    return {"Cache-Control": "no-store", **size, **received, **progress(status)}
+    return {"Cache-Control": "no-store", **_length(upload), **received, **progress(status)}
+
+
+def _offset(status: StreamStatus) -> dict[str, str]:
+    """One that is put together of others has none before that is done (section Concatenation)."""
+    assembling = status.upload.parts is not None and status.upload.state != UploadState.COMPLETE
+    return {} if assembling or status.offset is None else {"Upload-Offset": str(status.offset)}
+
+
+def _length(upload: Upload) -> dict[str, str]:
+    if upload.size is not None:
+        return {"Upload-Length": str(upload.size)}
+    return {} if upload.parts is not None else {"Upload-Defer-Length": "1"}
 
 
 def _expiry(upload: Upload) -> dict[str, str]:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from common.errors import BodyIncomplete, BodyTimeout, InvalidField, RequestError
-from gateway.dependencies import Appends, Caller, Services, Streams
+from common.errors import (
+    BodyIncomplete,
+    BodyTimeout,
+    InvalidField,
+    NotPartial,
+    RequestError,
+    UploadEnded,
+    UploadNotOpen,
+)
+from gateway.dependencies import Appends, Caller, Concatenations, Services, Streams
 from gateway.resources import has_body
 from gateway.service.appends import AppendService
 from gateway.service.caller import Caller as CallerValue
+from gateway.service.concatenations import ConcatenationService
 from gateway.service.requests import Description
 from gateway.service.streams import NewStream, StreamService, StreamStatus
 from gateway.tus.answers import RECEIVED, progress
 from gateway.tus.checksums import parse_checksum
 from gateway.tus.concatenation import FIELD as CONCAT
-from gateway.tus.concatenation import check_concat, is_final, is_partial
+from gateway.tus.concatenation import check_concat, is_final, is_partial, parts_of
 from gateway.tus.envelope import PREFIX
 from gateway.tus.fields import declared_length, one, require_body_type
 from gateway.tus.metadata import FIELD as METADATA
@@ -26,7 +35,40 @@ router = APIRouter(prefix=PREFIX, dependencies=[Depends(require_version)])
 
 @router.post("")
 @router.post("/")
-async def create(request: Request, caller: Caller, streams: Streams, appends: Appends, services: Services) -> Response:
+async def create(
+    request: Request,
+    caller: Caller,
+    streams: Streams,
+    appends: Appends,
+    concatenations: Concatenations,
+    services: Services,
+) -> Response:
+    if is_final(one(request.headers, CONCAT)):
+        status = await _of_parts(request, caller, concatenations)
+    else:
+        status = await _of_bytes(request, caller, streams, appends)
+    path = f"{PREFIX}/{status.upload.id}"
+    location = services.locations.of(path, request.headers, request.scope["client"])
+    return Response(status_code=201, headers={"Location": location, **progress(status)})
+
+
+async def _of_parts(request: Request, caller: CallerValue, concatenations: ConcatenationService) -> StreamStatus:
+    """A final upload (section Concatenation). Raises InvalidField, UploadNotFound, UploadEnded."""
+    if "upload-length" in request.headers or "upload-defer-length" in request.headers or has_body(request):
+        raise InvalidField("A final upload has the length and the bytes of its parts; send neither.")
+    new = wanted(request, None)
+    assert new.surface is not None
+    try:
+        return await concatenations.create(caller, new, parts_of(new.surface[CONCAT]))
+    except NotPartial as error:
+        raise InvalidField(error.detail) from error
+    except UploadNotOpen as error:
+        raise UploadEnded(error.detail, **error.extras) from error
+
+
+async def _of_bytes(
+    request: Request, caller: CallerValue, streams: StreamService, appends: AppendService
+) -> StreamStatus:
     with_bytes = has_body(request)
     if with_bytes:
         require_body_type(request.headers)
@@ -34,17 +76,13 @@ async def create(request: Request, caller: Caller, streams: Streams, appends: Ap
     status = await streams.create(caller, wanted(request, declared_length(request.headers)))
     if with_bytes:
         status = await _first_bytes(request, caller, status, streams, appends)
-    path = f"{PREFIX}/{status.upload.id}"
-    location = services.locations.of(path, request.headers, request.scope["client"])
-    return Response(status_code=201, headers={"Location": location, **progress(status)})
+    return status
 
 
 def wanted(request: Request, size: int | None) -> NewStream:
     """What the header fields ask for. Raises InvalidField."""
     concat = one(request.headers, CONCAT)
     check_concat(concat)
-    if is_final(concat):
-        raise InvalidField("This service does not concatenate uploads.")
     said = read(parse_metadata(one(request.headers, METADATA)))
     received = {name: value for name in RECEIVED if (value := one(request.headers, name)) is not None}
     return NewStream(

@@ -9,7 +9,6 @@ from common.errors import (
     DigestMismatch,
     FinalUpload,
     InvalidField,
-    NotAppendable,
     UploadEnded,
     UploadNotFinished,
     UploadNotOpen,
@@ -24,8 +23,6 @@ from gateway.service.caller import Caller as CallerValue
 from gateway.service.streams import StreamStatus
 from gateway.tus.answers import abilities, everything, progress
 from gateway.tus.checksums import parse_checksum
-from gateway.tus.concatenation import FIELD as CONCAT
-from gateway.tus.concatenation import is_final
 from gateway.tus.fields import VERSION, number, one, require_body_type
 
 _FREE = frozenset({"OPTIONS", "GET"})  # OPTIONS ignores the version; GET is no part of the protocol
@@ -52,7 +49,8 @@ router = APIRouter(prefix="/tus", dependencies=[Depends(require_version)])
 @router.options("/")
 @router.options("/{upload_id}")
 async def options(services: Services) -> Response:
-    return Response(status_code=204, headers=abilities(services.limits))
+    concatenates = services.concatenations.available
+    return Response(status_code=204, headers=abilities(services.limits, concatenates=concatenates))
 
 
 @router.head("/{upload_id}")
@@ -88,7 +86,7 @@ async def append(
     length = number(request.headers, "Upload-Length")
     parse_checksum(one(request.headers, "Upload-Checksum"))
     upload = await streams.load(caller, upload_id)
-    if is_final((upload.surface or {}).get(CONCAT)):
+    if upload.parts is not None:
         raise FinalUpload("This upload is made of others; it takes no bytes of its own.")
     await present(caller, upload, files)
     if length is not None:
@@ -108,8 +106,6 @@ async def append_body(
         return await appends.append(caller, upload_id, wanted, Pieces(body_of(request)))
     except DigestMismatch as error:
         raise ChecksumMismatch(error.detail, **error.extras) from error
-    except NotAppendable as error:
-        raise FinalUpload(error.detail) from error
     except UploadNotOpen as error:
         if error.extras.get("state") in ENDED:
             raise UploadEnded("The upload has ended; begin a new one.", **error.extras) from error

@@ -29,19 +29,19 @@ class Tus:
         return self.http.request(method, url, content=body, headers=given)
 
     def create(
-        self, length: int | None = None, body: bytes | None = None, **fields: str | int | None
+        self, length: int | None = None, body: bytes | None = None, /, **fields: str | int | None
     ) -> httpx.Response:
         size = {} if length is None else {"Upload_Length": length}
         typed = {} if body is None else {"Content_Type": BODY_TYPE}
         return self.ask("POST", "/tus", body, **{**size, **typed, **fields})
 
-    def new(self, length: int | None = None, body: bytes | None = None, **fields: str | int | None) -> str:
+    def new(self, length: int | None = None, body: bytes | None = None, /, **fields: str | int | None) -> str:
         """The address of a new upload."""
         answer = self.create(length, body, **fields)
         assert answer.status_code == 201, answer.text
         return str(answer.headers["location"])
 
-    def patch(self, url: str, offset: int | str, body: bytes, **fields: str | int | None) -> httpx.Response:
+    def patch(self, url: str, offset: int | str, body: bytes, /, **fields: str | int | None) -> httpx.Response:
         return self.ask("PATCH", url, body, **{"Content_Type": BODY_TYPE, "Upload_Offset": offset, **fields})
 
     def head(self, url: str, **fields: str | int | None) -> httpx.Response:

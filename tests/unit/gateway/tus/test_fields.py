@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from common.errors import ContentTypeRefused, InvalidField
-from gateway.tus.fields import BEYOND, declared_length, has_body, number, require_body_type
+from gateway.tus.fields import BEYOND, declared_length, number, require_body_type
 
 
 def headers(*fields: tuple[str, str]) -> Headers:
@@ -53,19 +53,6 @@ def test_a_length_is_declared_or_deferred() -> None:
 def test_neither_both_and_other_deferrals_are_refused(fields: list[tuple[str, str]]) -> None:
     with pytest.raises(InvalidField):
         declared_length(headers(*fields))
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ([], False),
-        ([("Content-Length", "0")], False),
-        ([("Content-Length", "1")], True),
-        ([("Transfer-Encoding", "chunked")], True),
-    ],
-)
-def test_a_body_is_announced_by_the_head(fields: list[tuple[str, str]], expected: bool) -> None:
-    assert has_body(headers(*fields)) is expected
 
 
 def test_the_media_type_of_bytes_may_have_parameters() -> None:
