@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
+from gateway.ietf.surface import IETF
 from gateway.surface import Surface
 from gateway.tus.surface import TUS
 
-SURFACES: tuple[Surface, ...] = (TUS,)
+SURFACES: tuple[Surface, ...] = (TUS, IETF)
 
 
 def names() -> list[str]:

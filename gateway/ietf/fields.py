@@ -6,7 +6,6 @@ A field that is not what the draft defines is ignored as a whole (sections 4.1.1
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import http_sf
@@ -43,12 +42,6 @@ def format_limit(members: Mapping[str, int]) -> str:
 
 def format_boolean(value: bool) -> str:
     return "?1" if value else "?0"
-
-
-def seconds_until(moment: datetime) -> int:
-    """Whole seconds from now; 0 for what is over. SQLite gives times without a zone; they are UTC."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0, int((aware - datetime.now(UTC)).total_seconds()))
 
 
 def _item(headers: Headers, name: str) -> Any:

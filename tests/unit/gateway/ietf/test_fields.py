@@ -1,13 +1,11 @@
 """Structured fields of resumable uploads: what is malformed is ignored."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from gateway.ietf.fields import boolean, format_limit, integer, seconds_until, wanted_digests
+from gateway.ietf.fields import boolean, format_limit, integer, wanted_digests
 
 
 def headers(*values: str, name: str = "x") -> Headers:
@@ -62,9 +60,3 @@ def test_limits_are_a_dictionary() -> None:
 )
 def test_wanted_digests_are_those_that_we_know(text: str, wanted: list[str]) -> None:
     assert wanted_digests(headers(text, name="want-repr-digest")) == wanted
-
-
-def test_a_lifetime_is_never_negative() -> None:
-    now = datetime.now(UTC)
-    assert seconds_until(now - timedelta(seconds=5)) == 0
-    assert 3590 < seconds_until(now + timedelta(hours=1)) <= 3600
