@@ -13,7 +13,7 @@ from gateway.api.fields import content_length, merged_digests
 from gateway.dependencies import Appends, Caller, Files, Jobs, Services, Streams
 from gateway.ietf.answers import limits, progress
 from gateway.ietf.appending import append_body, in_words_of_the_draft
-from gateway.ietf.dialects import dialect_of
+from gateway.ietf.dialects import Dialect, dialect_of
 from gateway.ietf.fields import PARTIAL_UPLOAD, wanted_digests
 from gateway.ietf.final import WANTED, final_answer, is_complete
 from gateway.ietf.lengths import declared_length
@@ -47,7 +47,7 @@ async def create(
         raise InvalidField(f"Send {dialect.completeness}: ?0 or ?1; a file in one plain request goes to /v1/files.")
     where: dict[str, str] = {}
     try:
-        status = await streams.create(caller, _wanted(request, complete=complete))
+        status = await streams.create(caller, _wanted(request, dialect, complete=complete))
         path = f"{PREFIX}/{status.upload.id}"
         where["Location"] = services.locations.of(path, request.headers, request.scope["client"])
         if not is_complete(status) and (complete or has_body(request)):
@@ -74,16 +74,18 @@ async def _after(error: SluiceError, caller: CallerValue, where: dict[str, str],
         error.fields |= where
 
 
-def _wanted(request: Request, *, complete: bool) -> NewStream:
+def _wanted(request: Request, dialect: Dialect, *, complete: bool) -> NewStream:
     """What the header fields ask for. Raises InconsistentLength, InvalidDigest."""
     said = _said(request)
     wanted = wanted_digests(request.headers)
+    size = declared_length(request.headers, 0, content_length(request), complete=complete)
     return NewStream(
-        declared_length(request.headers, 0, content_length(request), complete=complete),
+        size,
         filename_of(parse_parameters(request.headers.get("content-disposition", ""))[1]) or said.filename,
         _content_type(request) or said.content_type,
         digests=to_hex(merged_digests([request.headers.getlist("repr-digest")])),
         about=Description(metadata=dict(said.metadata)),
+        explicit=size != 0 or not dialect.leaves_empty_open,  # section 4.1.2
         surface={WANTED: wanted} if wanted else None,
     )
 

@@ -35,6 +35,11 @@ class Dialect:
         return self.version > _ANY_TYPE
 
     @property
+    def leaves_empty_open(self) -> bool:
+        """Whether clients create an empty upload as incomplete and never come back: tus-js-client does."""
+        return self.version < NEWEST
+
+    @property
     def appended_status(self) -> int:
         return 204 if self.version > _ANY_TYPE else 201
 

@@ -83,7 +83,7 @@ class AppendService:
                 raise SizeConflict(
                     f"The upload has {upload.size} bytes; these were the last, at {end}.", size=upload.size
                 )
-            return await self._streams.finished(caller, upload, end)
+            return await self._streams.finished(caller, upload, end, said=wanted.complete is True)
 
     def _check_length(self, upload: Upload, wanted: Append) -> None:
         """Refuse before the first read what says itself that it is too long."""

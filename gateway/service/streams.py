@@ -30,12 +30,14 @@ from gateway.service.uploads import HAS_JOB, UploadService, shape_of
 log = get_logger(__name__)
 
 _KNOWN_TYPES = MimeTypes()  # the table of the standard library; what the machine adds to it differs between machines
+_EXPLICIT = "explicit"  # in `Upload.surface`
 
 
 @dataclass(frozen=True, slots=True)
 class NewStream:
     """A request to create an upload that takes appends. `size` in bytes, None: it is told later, at the latest with
-    the last append. `partial`: a part of others, no file by itself. Digests of the whole in hex, by algorithm."""
+    the last append. `partial`: a part of others, no file by itself. `explicit`: it is complete when an append says
+    so, and not before, also where all its bytes have come. Digests of the whole in hex, by algorithm."""
 
     size: int | None
     filename: str | None = None
@@ -43,6 +45,7 @@ class NewStream:
     digests: dict[str, str] = field(default_factory=dict)
     about: Description = field(default_factory=Description)
     partial: bool = False
+    explicit: bool = False
     surface: dict[str, Any] | None = None
 
 
@@ -105,6 +108,8 @@ class StreamService:
         row = self._uploads.new_row(caller, name, new.content_type, new.about, new.size, chunk_size)
         row.digests = check_digests(new.digests)
         row.stream, row.partial, row.surface = True, new.partial, new.surface
+        if new.explicit:
+            row.surface = {**(new.surface or {}), _EXPLICIT: True}
         return row
 
     async def load(self, caller: Caller, upload_id: str) -> Upload:
@@ -173,13 +178,16 @@ class StreamService:
             await self._begin_anew(caller, upload)
             return 0
 
-    async def finished(self, caller: Caller, upload: Upload, end: int) -> StreamStatus:
-        """Whoever sees that all has come makes the job: a process may have died between the last byte and it."""
+    async def finished(self, caller: Caller, upload: Upload, end: int, *, said: bool = False) -> StreamStatus:
+        """Whoever sees that all has come makes the job: a process may have died between the last byte and it. `said`:
+        the client has just told that these were the last."""
+        if (upload.surface or {}).get(_EXPLICIT) and not said:
+            return StreamStatus(upload, end, upload.job_id)
         if upload.partial and upload.state == UploadState.OPEN and end == upload.size:
             await self._assembling.completed(caller, upload)
         if upload.state == UploadState.OPEN and not upload.partial and end == upload.size:
-            said = Said(end, upload.description, upload.meta, upload.tags, upload.digests)
-            job: Job = await self._finalizing.start_job(caller, upload, said)
+            about = Said(end, upload.description, upload.meta, upload.tags, upload.digests)
+            job: Job = await self._finalizing.start_job(caller, upload, about)
             return StreamStatus(await self.load(caller, upload.id), end, job.id)
         return StreamStatus(upload, end, upload.job_id)
 

@@ -189,3 +189,10 @@ def test_a_stream_may_end_with_its_length_only(gateway: Gateway) -> None:
     url = client.new()
     client.patch(url, 0, b"abcd", False)
     assert finished(gateway, client.patch(url, 4, b"", False, Upload_Length=4, Upload_Complete=None))["size"] == 4
+
+
+def test_an_empty_file_needs_no_second_request(gateway: Gateway) -> None:
+    """As tus-js-client has it: it takes any success with a Location for the creation, and the file for uploaded."""
+    answer = Resumable(gateway.http, 6).create(Upload_Length=0)
+    assert answer.headers["location"].startswith("/resumable/")
+    assert finished(gateway, answer)["size"] == 0
