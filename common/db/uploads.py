@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, select, text, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, or_, select, text, update
 
 from common.db.clock import db_now, statement_time
 from common.db.models import NOT_LIVE, Job, Upload
 from common.db.statements import Key, Statements, named, table_of, unindexed
 from common.states import UPLOAD_FINAL, JobState, UploadState
 
+TIDY_SECONDS = 10.0  # what the worker that published a file may take to remove what is left of its upload
 _ENDED = [str(state) for state in UPLOAD_FINAL]
 _NEW = ("job_id", "file_id", "size", "description", "metadata", "tags", "digests")
 _TABLE = table_of(Upload)
@@ -169,8 +170,12 @@ class Uploads(Statements):
         await self._changed(statement.values(expires_at=expires_at))
 
     async def uncleaned(self, limit: int, after: str = "") -> Sequence[Upload]:
-        """Ended uploads that may still have something in the storage, by id after `after`."""
-        query = select(Upload).where(Upload.cleaned.is_(False), text(NOT_LIVE), Upload.id > after)
+        """Ended uploads that may still have something in the storage, by id after `after`.
+
+        Whoever published one a moment ago is about to clean up after it.
+        """
+        mine = or_(Upload.state != UploadState.COMPLETE, Upload.finished_at <= statement_time(-TIDY_SECONDS))
+        query = select(Upload).where(Upload.cleaned.is_(False), text(NOT_LIVE), Upload.id > after, mine)
         return (await self._session.scalars(query.order_by(Upload.id).limit(limit))).all()
 
     async def mark_cleaned(self, *upload_ids: str) -> None:

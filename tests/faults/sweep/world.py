@@ -211,6 +211,8 @@ class World:
             await repository.session.execute(running.values(lease_until=db_now(-1)))
             queued = update(Job).where(Job.state == JobState.QUEUED)
             await repository.session.execute(queued.values(next_attempt_at=db_now(-1)))
+            published = update(Upload).where(Upload.state == UploadState.COMPLETE)
+            await repository.session.execute(published.values(finished_at=db_now(-60)))
 
     async def abandon(self, upload_id: str) -> None:
         """Nobody has sent anything for a month."""
