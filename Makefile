@@ -14,6 +14,7 @@ CANDIDATES := $(PYTHON) $(if $(PYTHON),,python3 python3.13 python3.12 python3.11
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 LOCKER := $(VENV)/.installed-lock
+BENCH := $(VENV)/.installed-bench
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --progress-bar off
 # What a laptop has; the image leaves the embedded Redis out, which is compiled where it has no wheel. A library that
 # wants less takes the extras it needs.
@@ -72,8 +73,12 @@ test-kubernetes: $(DEV)  ## deploy/k8s on a real API server, built here where Go
 		$(BIN)/python -m pytest tests/manifests $(ARGS)
 
 .PHONY: bench
-bench: $(DEV)  ## measure on this machine and print the table of docs/performance.md; ARGS="--rounds 2"
-	@$(BIN)/python -m bench $(ARGS)
+bench: $(BENCH)  ## beside the rivals, short (3 minutes): tables on the terminal; ARGS="--only large,small"
+	@$(BIN)/python -m bench --form short $(ARGS)
+
+.PHONY: bench-full
+bench-full: $(BENCH)  ## the same, long (20 minutes), written into docs/performance.md with its figures; ARGS as for bench
+	@$(BIN)/python -m bench --form full --write $(ARGS)
 
 .PHONY: scaling
 scaling: $(DEV) .cache/versitygw  ## measure costs, compute and simulate 1 to 100 GB/s, write docs/scaling.md (10 minutes)
@@ -136,6 +141,8 @@ lock: $(LOCKER)  ## write requirements/*.txt anew from pyproject.toml; ARGS=--up
 	$(UV_COMPILE) $(ARGS) $(EXTRAS) --group build --group dev -c requirements/runtime.txt \
 		pyproject.toml -o requirements/dev.txt
 	$(UV_COMPILE) $(IMAGE_EXTRAS) --group build -c requirements/runtime.txt pyproject.toml -o requirements/image.txt
+	$(UV_COMPILE) $(ARGS) --group pyproject.toml:bench -c requirements/dev.txt -o requirements/bench.txt
+	$(UV_COMPILE) $(ARGS) bench/rivals/python/requirements.in -o bench/rivals/python/requirements.txt
 
 .PHONY: image
 image:  ## build the container image with docker, podman or buildah; IMAGE=name, ARGS for the builder
@@ -164,6 +171,10 @@ $(DEV): requirements/dev.txt requirements/runtime.txt pyproject.toml | $(BIN)/py
 	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
 	@touch $(RUNTIME) $@
+
+$(BENCH): requirements/bench.txt $(DEV)
+	@$(PIP_INSTALL) --require-hashes -r requirements/bench.txt
+	@touch $@
 
 $(LOCKER): requirements/lock.txt | $(BIN)/python
 	@$(PIP_INSTALL) --require-hashes -r requirements/lock.txt

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("runtime", "image", "dev", "lock")
+LOCKS = ("runtime", "image", "dev", "lock", "bench")
 
 
 def locked(root: Path, name: str) -> Iterator[str]:
@@ -71,6 +71,10 @@ def test_the_runtime_lock_is_what_the_project_asks_for(root: Path, project: dict
 
 def test_the_development_lock_is_what_the_project_asks_for(root: Path, project: dict[str, Any]) -> None:
     assert unmet(project["dependency-groups"]["dev"], pins(root, "dev")) == []
+
+
+def test_the_lock_of_the_benchmark_is_what_it_asks_for(root: Path, project: dict[str, Any]) -> None:
+    assert unmet(project["dependency-groups"]["bench"], pins(root, "bench")) == []
 
 
 def unmet(asked: list[str], pinned: dict[str, Requirement]) -> list[str]:

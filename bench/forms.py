@@ -1,0 +1,71 @@
+"""How much is measured: the short form for a look, the full form for docs/performance.md. Sizes are bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB, GIB = 1024**2, 1024**3
+CHUNK = 16 * MIB  # of our uploads; in the range that the chunk size policy chooses from
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form. Numbers of rounds are for what is interleaved; medians come of them."""
+
+    name: str
+    rounds: int
+    big: int
+    connections: tuple[int, ...]
+    small: tuple[tuple[int, int], ...]
+    """Size and number of the files of one round."""
+    finalize_read: tuple[int, ...]
+    finalize_receipts: tuple[int, ...]
+    queue_single: int
+    """Jobs of which the latency is taken one by one."""
+    queue_backlog: int
+    queue_rounds: int
+    slow: tuple[int, ...]
+    """Numbers of slow uploads at once."""
+    slow_seconds: float
+    listing: tuple[int, ...]
+    """Numbers of files in the database."""
+    looks: int
+    """Requests of each kind to a listing."""
+    profile_seconds: int
+
+
+SHORT = Form(
+    name="short",
+    rounds=2,
+    big=128 * MIB,
+    connections=(1, 4),
+    small=((64 * 1024, 160), (1024, 160)),
+    finalize_read=(MIB, 64 * MIB, GIB),
+    finalize_receipts=(MIB, GIB, 100 * GIB),
+    queue_single=30,
+    queue_backlog=200,
+    queue_rounds=1,
+    slow=(1, 64, 256),
+    slow_seconds=2.0,
+    listing=(1_000, 20_000),
+    looks=60,
+    profile_seconds=3,
+)
+FULL = Form(
+    name="full",
+    rounds=5,
+    big=GIB,
+    connections=(1, 4, 16),
+    small=((64 * 1024, 1_000), (1024, 1_000)),
+    finalize_read=(MIB, 64 * MIB, GIB, 10 * GIB, 100 * GIB),
+    finalize_receipts=(MIB, 64 * MIB, GIB, 10 * GIB, 100 * GIB),
+    queue_single=200,
+    queue_backlog=1_000,
+    queue_rounds=3,
+    slow=(1, 64, 256, 1_000),
+    slow_seconds=6.0,
+    listing=(1_000, 1_000_000),
+    looks=400,
+    profile_seconds=8,
+)
+FORMS = {form.name: form for form in (SHORT, FULL)}

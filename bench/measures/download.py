@@ -1,0 +1,70 @@
+"""Downloads of one large file, whole and in ranges, against nginx that serves the same bytes by sendfile."""
+
+from __future__ import annotations
+
+import os
+
+from bench import servers
+from bench.forms import CHUNK, GIB, MIB
+from bench.measures.contenders import DEFAULT, conditions, ours, rivals
+from bench.measures.large import CPU
+from bench.rows import FAILURES, Result, Take, interleave
+from bench.servers import Server
+from bench.setting import Setting
+
+RATE = "MiB/s"
+RANGE = 8 * MIB
+WHOLE, WHOLE_4, RANGES = "whole, 1 connection", "whole, 4 connections", "ranges of 8 MiB, 4 connections"
+NGINX = "nginx"
+
+
+def measure(setting: Setting) -> Result:
+    form = setting.form
+    result = Result(
+        conditions(
+            setting,
+            f"{form.big // MIB} MiB, from the page cache; the driver lets the kernel drop what arrives. nginx: one "
+            "process, sendfile. The rivals know no ranges.",
+        )
+    )
+    folder = setting.subfolder("download")
+    source = setting.source(form.big)
+    root = setting.subfolder("download-root")
+    os.link(source, root / "file.bin")
+    starts = [*ours(folder, DEFAULT), (NGINX, servers.nginx(folder, root)), *rivals(folder)]
+    with setting.side_by_side(starts, result) as running:
+        places = {server.name: _place(setting, result, server, str(source)) for server in running}
+        takes = []
+        for label, connections, piece in ((WHOLE, 1, None), (WHOLE_4, 4, None), (RANGES, 4, RANGE)):
+            able = [one for one in running if places[one.name] and (piece is None or one.rival is None)]
+            takes += [_take(setting, result, one, places[one.name], label, connections, piece) for one in able]
+        interleave(takes, form.rounds, result, setting.say)
+    result.driver_cpu = setting.driver_load()
+    return result
+
+
+def _place(setting: Setting, result: Result, server: Server, source: str) -> str:
+    """Upload the file there; the path of the download, empty when that failed."""
+    if server.speaks == "plain":
+        return "/file.bin"
+    call = {"native": "native.big", "tus": "tus.big"}[server.speaks]
+    more = {"patch": server.rival.patch} if server.rival else {"chunk": CHUNK}
+    try:
+        return str(setting.call(call, url=server.url, path=source, connections=1, keep=True, **more).value["where"])
+    except FAILURES as error:
+        result.skipped[server.name] = f"the file could not be stored: {str(error)[:150]}"
+        return ""
+
+
+def _take(
+    setting: Setting, result: Result, server: Server, where: str, label: str, connections: int, piece: int | None
+) -> Take:
+    given = {"url": server.url, "where": where, "size": setting.form.big, "connections": connections, "piece": piece}
+
+    def run() -> None:
+        before = sum(server.cpu().values())
+        done = setting.call("plain.download", **given).value
+        result.add(label, server.name, RATE, done["bytes"] / MIB / done["seconds"])
+        result.add(label, server.name, CPU, (sum(server.cpu().values()) - before) / (done["bytes"] / GIB))
+
+    return Take(f"{server.name}, {label}", run, 2 if server.rival and server.rival.slow else 1)

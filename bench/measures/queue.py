@@ -1,0 +1,126 @@
+"""The queue: how long a job waits for its start, what an idle worker costs, how many jobs a second some workers do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+from bench import servers
+from bench.measures.databases import postgres_url
+from bench.rows import FAILURES, Result, Take, interleave
+from bench.servers import Server
+from bench.setting import Setting
+
+WORKERS = (1, 2, 4)
+SMALL = 1024  # bytes of a file: the queue is measured, not the bytes
+START, RATE, IDLE = "ms from queued to started", "jobs/s", "% of a core"
+IDLE_SECONDS, POLLS = 8.0, 1000
+P50, P99 = "p50", "p99"
+
+
+def measure(setting: Setting) -> Result:
+    form = setting.form
+    result = Result(
+        [
+            f"Sluice: `sluice up`, 1 gateway, {max(WORKERS)} workers (those not counted are stopped), fsync off.",
+            f"Idle: {form.queue_single} files of {SMALL} bytes one after the other; times of the database.",
+            f"Backlog: {form.queue_backlog} files stored over 16 connections while all workers are stopped.",
+            "Each file is two jobs (finalize, metadata); the rates count the finalize jobs.",
+        ]
+    )
+    for name, database in (("SQLite", None), ("PostgreSQL", postgres_url)):
+        folder = setting.subfolder(f"queue-{name}")
+        try:
+            if database is None:
+                _on(setting, result, folder, name, {})
+            else:
+                with database() as url:
+                    _on(setting, result, folder, name, {"SLUICE_DATABASE_URL": url})
+        except FAILURES as error:
+            result.skipped[name] = str(error)[:200]
+            setting.say(f"{name} is left out: {error}")
+    setting.driver_load()
+    return result
+
+
+def _on(setting: Setting, result: Result, folder: Path, name: str, more: dict[str, str]) -> None:
+    with servers.ours(folder, "Sluice", workers=max(WORKERS), SLUICE_DURABILITY="none", **more) as server:
+        setting.say(f"{name}: idle")
+        _idle(setting, result, server, name)
+        takes = [
+            Take(f"{name}, {workers} workers", lambda w=workers: _backlog(setting, result, server, name, w))  # type: ignore[misc]
+            for workers in WORKERS
+        ]
+        interleave(takes, setting.form.queue_rounds, result, setting.say)
+
+
+def _idle(setting: Setting, result: Result, server: Server, name: str) -> None:
+    with stopped(server, range(2, max(WORKERS) + 1)):
+        setting.call("native.one_by_one", url=server.url, size=SMALL, count=3, pause=0.05)  # everything is warm
+        time.sleep(1.0)
+        before = server.cpu()
+        time.sleep(IDLE_SECONDS)
+        used = server.cpu()["worker-1"] - before["worker-1"]
+        result.add("idle", f"{name}: one worker", IDLE, 100 * used / IDLE_SECONDS)
+        done = setting.call(
+            "native.one_by_one", url=server.url, size=SMALL, count=setting.form.queue_single, pause=0.05
+        )
+        _starts(result, "idle", name, done.value["jobs"])
+        with stopped(server, [1]):
+            job = setting.call("native.burst", url=server.url, size=SMALL, count=1, connections=1).value["jobs"][0]
+            gateway = [server.pids["gateway-1"]]
+            held = setting.call(
+                "plain.held_polls", url=server.url, job=job, count=POLLS, seconds=IDLE_SECONDS, pids=gateway
+            )
+            result.add(f"{POLLS:,} held polls", f"{name}: gateway", IDLE, 100 * held.value["cpu"])
+
+
+def _backlog(setting: Setting, result: Result, server: Server, name: str, workers: int) -> None:
+    count = setting.form.queue_backlog
+    with stopped(server, range(workers + 1, max(WORKERS) + 1)):
+        with stopped(server, range(1, workers + 1)):
+            given = setting.call("native.burst", url=server.url, size=SMALL, count=count, connections=16).value["jobs"]
+            woken = time.time()
+        jobs = setting.call("native.look", url=server.url, jobs=given, connections=4).value["jobs"]
+    first = min(_time(job["started_at"]) for job in jobs)
+    last = max(_time(job["finished_at"]) for job in jobs)
+    who = f"{name}, {workers} worker{'s' * (workers > 1)}"
+    result.add(f"{count:,} queued", who, RATE, count / (last - first))
+    if workers == 1:
+        waits = [1000 * (_time(job["started_at"]) - woken) for job in jobs]
+        _percentiles(result, f"{count:,} queued, from the worker's wake-up", name, waits)
+
+
+def _starts(result: Result, case: str, name: str, jobs: list[Any]) -> None:
+    waits = [1000 * (_time(job["started_at"]) - _time(job["created_at"])) for job in jobs]
+    _percentiles(result, case, name, waits)
+
+
+def _percentiles(result: Result, case: str, name: str, waits: list[float]) -> None:
+    cuts = quantiles(waits, n=100, method="inclusive")
+    result.add(case, f"{name}: {P50}", START, cuts[49])
+    result.add(case, f"{name}: {P99}", START, cuts[98])
+
+
+def _time(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+@contextmanager
+def stopped(server: Server, numbers: Any) -> Iterator[None]:
+    """These workers get no processor in the block (SIGSTOP)."""
+    pids = [server.pids[f"worker-{number}"] for number in numbers]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
