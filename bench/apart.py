@@ -57,7 +57,7 @@ class Driver:
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()  # also closes the pipes
             self._process = None
 
     def call(self, name: str, limit: float = 900.0, **arguments: Any) -> Done:

@@ -34,7 +34,7 @@ def measure(setting: Setting) -> Result:
             "Sluice: `sluice up`, 1 gateway, 1 worker, Redis, SQLite; fsync off.",
             "From the finalize request until the job has succeeded. The data are holes, so no disk is read.",
             f"All chunks of {CHUNK // MIB} MiB have receipts.",
-            f"{form.rounds} interleaved rounds, medians; one above {FEW_ABOVE // GIB} GiB.",
+            f"{form.rounds} interleaved rounds, medians; above {FEW_ABOVE // GIB} GiB the bytes are read once.",
             "hashlib: the same file, SHA-256 in 1 MiB reads. A small file's time is the job's, not the hashing's.",
         ]
     )
@@ -54,10 +54,6 @@ def case(size: int) -> str:
     return f"{size // GIB} GiB" if size >= GIB else f"{size // MIB} MiB"
 
 
-def _every(size: int) -> int:
-    return 1_000 if size > FEW_ABOVE else 1
-
-
 def _take(setting: Setting, result: Result, server: Server, size: int) -> Take:
     def run() -> None:
         upload = sparse_upload(server, size)
@@ -68,7 +64,7 @@ def _take(setting: Setting, result: Result, server: Server, size: int) -> Take:
             worker = psutil.Process(server.pids["worker-1"])
             result.add(case(size), server.name, RSS, worker.memory_info().rss / MIB)
 
-    return Take(f"{server.name}, {case(size)}", run, _every(size))
+    return Take(f"{server.name}, {case(size)}", run, _every(size) if server.name == DEFAULT else 1)
 
 
 def _bare(result: Result, folder: Path, size: int) -> Take:
@@ -81,6 +77,11 @@ def _bare(result: Result, folder: Path, size: int) -> Take:
         result.add(case(size), HASHLIB, TIME, seconds * 1000)
 
     return Take(f"{HASHLIB}, {case(size)}", run, _every(size))
+
+
+def _every(size: int) -> int:
+    """In which rounds so many bytes are read."""
+    return 1_000 if size > FEW_ABOVE else 1
 
 
 def sparse_upload(server: Server, size: int) -> str:

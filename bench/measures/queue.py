@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from statistics import quantiles
@@ -22,6 +23,7 @@ WORKERS = (1, 2, 4)
 SMALL = 1024  # bytes of a file: the queue is measured, not the bytes
 START, RATE, IDLE = "ms from queued to started", "jobs/s", "% of a core"
 IDLE_SECONDS, POLLS = 8.0, 1000
+TRIES = 100  # to stop workers in a moment in which none of them holds a lock
 P50, P99 = "p50", "p99"
 
 
@@ -114,13 +116,33 @@ def _time(text: str) -> float:
 
 
 @contextmanager
-def stopped(server: Server, numbers: Any) -> Iterator[None]:
-    """These workers get no processor in the block (SIGSTOP)."""
+def stopped(server: Server, numbers: Iterable[int]) -> Iterator[None]:
+    """These workers get no processor in the block (SIGSTOP), and none of them holds SQLite's lock meanwhile."""
     pids = [server.pids[f"worker-{number}"] for number in numbers]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
     try:
+        for _ in range(TRIES):
+            _signal(pids, signal.SIGSTOP)
+            if not _locked(server.folder / "sluice.db"):
+                break
+            _signal(pids, signal.SIGCONT)
+            time.sleep(0.01)
         yield
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        _signal(pids, signal.SIGCONT)
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        os.kill(pid, number)
+
+
+def _locked(database: Path) -> bool:
+    """Whether somebody holds the lock of writers of an SQLite file; False for another database."""
+    if not database.exists():
+        return False
+    with closing(sqlite3.connect(database, timeout=0.2, isolation_level=None)) as opened:
+        try:
+            opened.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+    return False

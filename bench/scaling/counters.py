@@ -16,7 +16,7 @@ from bench.scaling.stack import Stack
 
 Reading = dict[str, float]
 
-LINE = re.compile(r"^(\d+) (\S*) LOG:  (?:execute [^:]+|statement): (.*)$")
+LINE = re.compile(r"^(\d+) (\S*)(?: [^:]*)? LOG:  (?:execute [^:]+|statement): (.*)$")
 CONTINUED = "\t"  # how PostgreSQL's log begins the further lines of a statement
 WRITE = re.compile(r"\b(?:INSERT INTO|UPDATE|DELETE FROM)\b", re.IGNORECASE)
 LOCKING = re.compile(r"\bFOR (?:NO KEY )?UPDATE\b", re.IGNORECASE)

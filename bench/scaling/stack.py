@@ -44,6 +44,8 @@ class Stack:
     store: Relay | None
     public_store: Relay | None
     pids: dict[str, int] = field(default_factory=dict)
+    gateway_url: str = ""
+    """The gateway itself: for what is timed, because a relay costs more than it does."""
 
     @property
     def url(self) -> str:
@@ -95,6 +97,7 @@ def stack(folder: Path, *, s3: bool, workers: int = 1, log_sql: bool = True, **s
         gateway, gateway_pid = parts.enter_context(_gateway(folder, environment))
         front = parts.enter_context(_to(gateway))
         up = Stack(folder, environment, postgres, f"unix://{redis_socket}?db=0", cluster.log, front, store, public)
+        up.gateway_url = gateway
         up.pids |= {"postgres": pid, "redis": redis_pid, "gateway": gateway_pid}
         for number in range(workers):
             parts.enter_context(up.worker(f"worker-{number + 1}"))

@@ -9,6 +9,8 @@ from typing import Any
 
 from bench.driver import Connection, pieces, send_pieces, share
 
+TRIES, PAUSE = 50, 0.1  # of a request that is answered 503, and seconds in between
+
 
 def big(url: str, path: str, connections: int, chunk: int, keep: bool = False) -> dict[str, Any]:
     """Create, send all chunks, finalize, wait until the file can be read; then delete it unless it is to be kept."""
@@ -30,18 +32,9 @@ def big(url: str, path: str, connections: int, chunk: int, keep: bool = False) -
 
 def small(url: str, size: int, count: int, connections: int) -> dict[str, float]:
     """So many files, one request each, until the last of them is ready."""
-    content = os.urandom(size)
-    jobs: list[str] = []
-
-    def post(connection: Connection, number: int) -> None:
-        head = f'Content-Disposition: attachment; filename="small-{number}"\r\n'
-        status, body = connection.request("POST", "/v1/files", content, head)
-        if status != 202:
-            raise RuntimeError(f"POST /v1/files: {status} {body[:300]!r}")
-        jobs.append(body.split(b'"', 4)[3].decode())
-
+    content, jobs = os.urandom(size), list[str]()
     began = time.perf_counter()
-    share(url, range(count), post, connections)
+    share(url, range(count), lambda connection, number: jobs.append(_post(connection, content, number)), connections)
     stored = time.perf_counter()
     share(url, jobs, lambda connection, job: finished(connection, {"id": job, "state": "queued"}), connections)
     return {"receive": stored - began, "ready": time.perf_counter() - began}
@@ -49,14 +42,8 @@ def small(url: str, size: int, count: int, connections: int) -> dict[str, float]
 
 def burst(url: str, size: int, count: int, connections: int) -> dict[str, Any]:
     """So many files without waiting for them: their jobs."""
-    content, jobs = os.urandom(size), []
-
-    def post(connection: Connection, number: int) -> None:
-        head = f'Content-Disposition: attachment; filename="burst-{number}"\r\n'
-        _, body = connection.request("POST", "/v1/files", content, head)
-        jobs.append(body.split(b'"', 4)[3].decode())
-
-    share(url, range(count), post, connections)
+    content, jobs = os.urandom(size), list[str]()
+    share(url, range(count), lambda connection, number: jobs.append(_post(connection, content, number)), connections)
     return {"jobs": jobs}
 
 
@@ -64,12 +51,24 @@ def one_by_one(url: str, size: int, count: int, pause: float) -> dict[str, Any]:
     """One file after the other has been finished, with a pause in between: their jobs as they ended."""
     content, connection, jobs = os.urandom(size), Connection(url), []
     for number in range(count):
-        head = f'Content-Disposition: attachment; filename="single-{number}"\r\n'
-        _, body = connection.request("POST", "/v1/files", content, head)
-        jobs.append(finished(connection, {"id": body.split(b'"', 4)[3].decode(), "state": "queued"}))
+        job = _post(connection, content, number)
+        jobs.append(finished(connection, {"id": job, "state": "queued"}))
         time.sleep(pause)  # an idle service is what is asked, so it has to become idle
     connection.close()
     return {"jobs": jobs}
+
+
+def _post(connection: Connection, content: bytes, number: int) -> str:
+    """The job of one file. A server that asks to come again is asked again, as every client does."""
+    head = f'Content-Disposition: attachment; filename="file-{number}"\r\n'
+    for _ in range(TRIES):
+        answer = connection.ask("POST", "/v1/files", content, head)
+        if answer.status != 503:
+            break
+        time.sleep(PAUSE)
+    if answer.status != 202:
+        raise RuntimeError(f"POST /v1/files: {answer.status} {answer.body[:300]!r}")
+    return answer.body.split(b'"', 4)[3].decode()  # the id stands first; parsing it all would be the driver's load
 
 
 def look(url: str, jobs: list[str], connections: int) -> dict[str, Any]:

@@ -20,8 +20,8 @@ LOG = """\
 \tUPDATE jobs SET state='running'
 11 sluice-gateway LOG:  statement: COMMIT;
 12 sluice-worker LOG:  statement: COMMIT;
-12 sluice-worker LOG:  statement: BEGIN;
-12 sluice-worker LOG:  execute __asyncpg_stmt_3__: INSERT INTO files VALUES ($1)
+12 sluice-worker host-7 4242 LOG:  statement: BEGIN;
+12 sluice-worker host-7 4242 LOG:  execute __asyncpg_stmt_3__: INSERT INTO files VALUES ($1)
 12 sluice-worker LOG:  statement: ROLLBACK;
 12 sluice-worker LOG:  execute __asyncpg_stmt_4__: DELETE FROM files
 13 psql LOG:  statement: DELETE FROM jobs
