@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -29,6 +31,7 @@ CACHE = ROOT / ".cache" / "bench"
 def main() -> int:
     """Run the workloads; 1 when one of them ended with an error of its own, after all the others."""
     given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that every server is ended
     if given.report:
         report.write(report.load(RESULTS))
         return 0
