@@ -70,7 +70,7 @@ class Driver:
         line = process.stdout.readline()
         if not line:
             self.__exit__()
-            raise DriverError(f"{name}: the driver ended, or took longer than {limit:.0f} s")
+            raise DriverError(f"{name}: the driver ended, or took longer than {limit:g} s")
         answer = json.loads(line)
         if "error" in answer:
             raise DriverError(f"{name}: {answer['error']}")

@@ -24,6 +24,7 @@ class Form:
     """Jobs of which the latency is taken one by one."""
     queue_backlog: int
     queue_rounds: int
+    idle_seconds: float
     slow: tuple[int, ...]
     """Numbers of slow uploads at once."""
     slow_seconds: float
@@ -45,6 +46,7 @@ SHORT = Form(
     queue_single=30,
     queue_backlog=200,
     queue_rounds=1,
+    idle_seconds=3.0,
     slow=(1, 64, 256),
     slow_seconds=1.5,
     listing=(1_000, 20_000),
@@ -62,6 +64,7 @@ FULL = Form(
     queue_single=200,
     queue_backlog=1_000,
     queue_rounds=3,
+    idle_seconds=10.0,
     slow=(1, 64, 256, 1_000),
     slow_seconds=6.0,
     listing=(1_000, 1_000_000),

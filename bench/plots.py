@@ -12,11 +12,10 @@ mpl.use("svg")
 from matplotlib import pyplot
 
 from bench.measures import download, finalize, large, listing, memory, queue, small
-from bench.measures.contenders import BARE, COPY
 from bench.rows import Result, Row
 
 OURS, OURS_LIGHT, OURS_SAFE = "#0b6e99", "#5fb3d4", "#0f7b6c"
-RIVALS = ("#d9730d", "#ad1a72", "#b59a2a", "#8a6bbf")
+COLOURS = {"@tus/server": "#d9730d", "tusd": "#b59a2a", "tuspyserver": "#8a6bbf", "resumable-upload": "#ad1a72"}
 GREY, LINE = "#9a9a97", "#d8d8d5"
 LOOKS = {
     "font.family": "sans-serif",
@@ -57,7 +56,7 @@ def bars(axes: Any, result: Result, unit: str, case: str, title: str) -> None:
     rows = sorted((row for row in result.rows if (row.unit, row.case) == (unit, case) and row.values), key=_median)
     widest = max((max(row.values) for row in rows), default=1.0)
     for place, row in enumerate(rows):
-        axes.barh(place, row.median, color=_colour(row.who, rows), height=0.68)
+        axes.barh(place, row.median, color=_colour(row.who), height=0.68)
         axes.plot([min(row.values), max(row.values)], [place, place], color="#333333", linewidth=1)
         axes.text(max(row.values) + widest * 0.015, place, _short(row.median), va="center", color="#333333")
     axes.set_yticks(range(len(rows)), [row.who for row in rows])
@@ -75,14 +74,10 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _colour(who: str, rows: list[Row]) -> str:
+def _colour(who: str) -> str:
     if who.startswith("Sluice"):
-        return OURS_SAFE if "fsync" in who else OURS_LIGHT if "receipts" in who else OURS
-    if who in (BARE, COPY, large.HASHLIB, download.NGINX):
-        return GREY
-    others = sorted({row.who.partition(",")[0] for row in rows if not row.who.startswith("Sluice")} - {BARE, COPY})
-    name = who.partition(",")[0]
-    return RIVALS[others.index(name) % len(RIVALS)]
+        return OURS_SAFE if "fsync" in who or "behind" in who else OURS_LIGHT if "receipts" in who else OURS
+    return COLOURS.get(who.partition(",")[0], GREY)
 
 
 def _stacked(result: Result, unit: str, cases: list[str], title: str) -> Any:
@@ -124,7 +119,7 @@ def _lines(axes: Any, result: Result, unit: str, where: Callable[[str], float]) 
     rows = [row for row in result.rows if row.unit == unit and row.values]
     for who in whos:
         points = sorted((where(row.case), row.median) for row in rows if row.who == who)
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=who, color=_colour(who, rows))
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=who, color=_colour(who))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
@@ -139,11 +134,15 @@ def _finalize(result: Result) -> Any:
     axes.set(
         xscale="log",
         yscale="log",
-        ylabel="ms until ready",
+        ylabel="until ready",
         title="Finalize alone, by size of the file (lower is better)",
     )
     cases = sorted({row.case for row in result.rows}, key=_bytes)
     axes.set_xticks([_bytes(case) for case in cases], cases)
+    highest = max(row.median for row in result.rows if row.unit == finalize.TIME)
+    decades = [10**power for power in range(1, 7) if 10 ** (power - 1) < highest]
+    axes.set_yticks(decades, [f"{ms / 1000:,g} s" if ms >= 1000 else f"{ms} ms" for ms in decades])
+    axes.set_ylim(10, decades[-1])
     axes.minorticks_off()
     return figure
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
 
 from bench import servers
 from bench.forms import CHUNK, GIB, MIB
 from bench.measures.contenders import DEFAULT, conditions, ours, rivals
 from bench.measures.large import CPU
+from bench.rivals.install import Missing
 from bench.rows import FAILURES, Result, Take, interleave
 from bench.servers import Server
 from bench.setting import Setting
+from tests.fixtures.nginx import nginx as proxy
 
 RATE = "MiB/s"
 RANGE = 8 * MIB
 WHOLE, WHOLE_4, RANGES = "whole, 1 connection", "whole, 4 connections", "ranges of 8 MiB, 4 connections"
 NGINX = "nginx"
+BEHIND = "Sluice behind nginx"
 
 
 def measure(setting: Setting) -> Result:
@@ -23,24 +33,46 @@ def measure(setting: Setting) -> Result:
     result = Result(
         conditions(
             setting,
-            f"{form.big // MIB} MiB, from the page cache; the driver lets the kernel drop what arrives. nginx: one "
-            "process, sendfile. The rivals know no ranges.",
+            f"{form.big // MIB} MiB, from the page cache; the driver lets the kernel drop what arrives.",
+            "nginx: one process, sendfile. Behind nginx: the gateway decides, nginx sends (`SLUICE_ACCEL_REDIRECT`).",
+            "The rivals know no ranges, tuspyserver no downloads; tusd locks an upload for each of its readers.",
         )
     )
     folder = setting.subfolder("download")
     source = setting.source(form.big)
     root = setting.subfolder("download-root")
     os.link(source, root / "file.bin")
-    starts = [*ours(folder, DEFAULT), (NGINX, servers.nginx(folder, root)), *rivals(folder)]
+    starts = [
+        *ours(folder, DEFAULT),
+        (BEHIND, _behind_nginx(setting.subfolder("download-behind"))),
+        (NGINX, servers.nginx(folder, root)),
+        *rivals(folder),
+    ]
     with setting.side_by_side(starts, result) as running:
-        places = {server.name: _place(setting, result, server, str(source)) for server in running}
+        able = [server for server in running if server.rival is None or server.rival.downloads]
+        places = {server.name: _place(setting, result, server, str(source)) for server in able}
         takes = []
         for label, connections, piece in ((WHOLE, 1, None), (WHOLE_4, 4, None), (RANGES, 4, RANGE)):
-            able = [one for one in running if places[one.name] and (piece is None or one.rival is None)]
-            takes += [_take(setting, result, one, places[one.name], label, connections, piece) for one in able]
+            asked = [one for one in able if places[one.name] and (piece is None or one.rival is None)]
+            takes += [_take(setting, result, one, places[one.name], label, connections, piece) for one in asked]
         interleave(takes, form.rounds, result, setting.say)
     result.driver_cpu = setting.driver_load()
     return result
+
+
+@contextmanager
+def _behind_nginx(folder: Path) -> Iterator[Server]:
+    """Our service behind the nginx of deploy/nginx, which sends the bytes of files itself."""
+    with servers.ours(folder, BEHIND, SLUICE_DURABILITY="none", SLUICE_ACCEL_REDIRECT="/.sluice/") as server:
+        known = set(psutil.Process().children())
+        try:
+            port = urlsplit(server.url).port
+            assert port is not None
+            with proxy([port], server.folder / "storage") as front:
+                (started,) = (one for one in set(psutil.Process().children()) - known if one.name() == "nginx")
+                yield Server(BEHIND, "native", front.url, {**server.pids, "nginx": started.pid}, server.folder)
+        except pytest.skip.Exception as reason:
+            raise Missing(str(reason)) from reason
 
 
 def _place(setting: Setting, result: Result, server: Server, source: str) -> str:

@@ -25,7 +25,7 @@ from bench.setting import Setting
 WORKERS = (1, 2, 4)
 SMALL = 1024  # bytes of a file: the queue is measured, not the bytes
 START, RATE, IDLE = "ms from queued to started", "jobs/s", "% of a core"
-IDLE_SECONDS, POLLS = 8.0, 1000
+POLLS = 1000
 TRIES = 100  # to stop workers in a moment in which none of them holds a lock
 LOCK_SECONDS = 0.3  # others, who run, hold it for less
 P50, P99 = "p50", "p99"
@@ -72,9 +72,9 @@ def _idle(setting: Setting, result: Result, server: Server, name: str) -> None:
         setting.call("native.one_by_one", url=server.url, size=SMALL, count=3, pause=0.05)  # everything is warm
         time.sleep(1.0)
         before = server.cpu()
-        time.sleep(IDLE_SECONDS)
+        time.sleep(setting.form.idle_seconds)
         used = server.cpu()["worker-1"] - before["worker-1"]
-        result.add("idle", f"{name}: one worker", IDLE, 100 * used / IDLE_SECONDS)
+        result.add("idle", f"{name}: one worker", IDLE, 100 * used / setting.form.idle_seconds)
         done = setting.call(
             "native.one_by_one", url=server.url, size=SMALL, count=setting.form.queue_single, pause=0.05
         )
@@ -83,7 +83,12 @@ def _idle(setting: Setting, result: Result, server: Server, name: str) -> None:
             job = setting.call("native.burst", url=server.url, size=SMALL, count=1, connections=1).value["jobs"][0]
             gateway = [server.pids["gateway-1"]]
             held = setting.call(
-                "plain.held_polls", url=server.url, job=job, count=POLLS, seconds=IDLE_SECONDS, pids=gateway
+                "plain.held_polls",
+                url=server.url,
+                job=job,
+                count=POLLS,
+                seconds=setting.form.idle_seconds,
+                pids=gateway,
             )
             result.add(f"{POLLS:,} held polls", f"{name}: gateway", IDLE, 100 * held.value["cpu"])
 

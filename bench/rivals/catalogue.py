@@ -26,6 +26,8 @@ class Rival:
     """It takes a small file in one request (creation-with-upload)."""
     patch: int | None = None
     """Bytes of one PATCH; None: as many as there are, which is the fastest where a body is not held in memory."""
+    downloads: bool = True
+    """It serves what it has stored."""
     slow: bool = False
     """So much slower than the others that it is measured in every second round."""
 
@@ -58,13 +60,21 @@ def _resumable(folder: Path, port: int, data: Path) -> list[str]:
 RIVALS = (
     Rival("@tus/server", "2.4.5 with @tus/file-store 2.1.1, Node", install.node, _node, "never", False, True),
     Rival("tusd", "2.10.0 with its file store, Go", install.tusd, _tusd, "never", together=True),
-    Rival("tuspyserver", "4.4.3, uvicorn", install.python, _tuspyserver, "state of an upload, joined files", slow=True),
+    Rival(
+        "tuspyserver",
+        "4.4.3, uvicorn",
+        install.python,
+        _tuspyserver,
+        "the state of an upload, and joined files",
+        downloads=False,
+        slow=True,
+    ),
     Rival(
         "resumable-upload",
         "0.3.0, its own server",
         install.python,
         _resumable,
-        "as SQLite does",
+        "its SQLite rows only",
         patch=16 * MIB,
         slow=True,
     ),

@@ -51,8 +51,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def big(driver: Driver, up: Stack, source: Path, chunk: int = CHUNK) -> dict[str, float]:
-    given = {"url": up.gateway_url, "path": str(source), "connections": 1, "chunk": chunk}
-    return driver.call("native.big", limit=100.0, **given).value
+    path, url = str(source), up.gateway_url
+    return driver.call("native.big", limit=100.0, url=url, path=path, connections=1, chunk=chunk).value
 
 
 def test_receiving_keeps_up_with_a_handler_that_drops_the_body(
@@ -61,8 +61,8 @@ def test_receiving_keeps_up_with_a_handler_that_drops_the_body(
     ours, dropped = [], []
     with bare(tmp_path) as reference:
         for _ in range(ROUNDS):
-            given = {"url": reference.url, "path": str(source), "connections": 1, "chunk": CHUNK}
-            dropped.append(driver.call("plain.dropped", **given).value["receive"])
+            done = driver.call("plain.dropped", url=reference.url, path=str(source), connections=1, chunk=CHUNK)
+            dropped.append(done.value["receive"])
             ours.append(big(driver, running, source)["receive"])
     assert min(dropped) / min(ours) >= LEAST_OF_BARE
 
@@ -93,8 +93,8 @@ def test_statements_of_an_upload_do_not_grow_with_its_chunks(running: Stack, dri
 
 
 def test_a_job_costs_a_bounded_number_of_round_trips_to_redis(running: Stack, driver: Driver) -> None:
-    given = {"url": running.gateway_url, "size": 1024, "count": FILES, "connections": 4}
-    spent = cost(running, lambda: driver.call("native.small", limit=100.0, **given))
+    url = running.gateway_url
+    spent = cost(running, lambda: driver.call("native.small", url=url, size=1024, count=FILES, connections=4))
     assert 0 < spent["redis.all"] <= MOST_ROUND_TRIPS * 2 * FILES  # two jobs for each file
 
 
