@@ -12,6 +12,7 @@ mpl.use("svg")
 from matplotlib import pyplot
 
 from bench.measures import download, finalize, large, listing, memory, queue, small
+from bench.measures.contenders import NODE
 from bench.rows import Result, Row
 
 OURS, OURS_LIGHT, OURS_SAFE = "#0b6e99", "#5fb3d4", "#0f7b6c"
@@ -41,14 +42,16 @@ def draw(results: dict[str, Result], folder: Path) -> dict[str, tuple[str, ...]]
     names = {}
     with mpl.rc_context(LOOKS):
         for workload, result in results.items():
-            figure = DRAWN[workload](result)
-            name = f"bench-{workload}.svg"
-            figure.savefig(folder / name, bbox_inches="tight", metadata={"Date": None, "Creator": None})
-            pyplot.close(figure)
-            text = (folder / name).read_text()
-            (folder / name).write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n")
-            names[workload] = (name,)
+            names[workload] = tuple(f"bench-{name}.svg" for name in DRAWN[workload])
+            for name, drawn in DRAWN[workload].items():
+                _save(drawn(result), folder / f"bench-{name}.svg")
     return names
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    pyplot.close(figure)
+    path.write_text("\n".join(line.rstrip() for line in path.read_text().splitlines()) + "\n")
 
 
 def bars(axes: Any, result: Result, unit: str, case: str, title: str) -> None:
@@ -100,7 +103,39 @@ def _stacked(result: Result, unit: str, cases: list[str], title: str) -> Any:
 
 def _large(result: Result) -> Any:
     cases = [large.case(number) for number in (1, 4, 16)]
-    return _stacked(result, large.READY, cases, "One large file until it can be downloaded (longer is better)")
+    figure = _stacked(result, large.READY, cases, "One large file until it can be downloaded (longer is better)")
+    node = result.find(cases[1], NODE, large.READY)
+    if node is not None and node.values:
+        for factor in (1.3, 1.8):
+            axes = figure.axes[1]
+            axes.axvline(factor * node.median, color="#333333", linestyle=":", linewidth=1)
+            above = axes.get_xaxis_transform()  # x of the data, y from the bottom (0) to the top (1) of the panel
+            label = f"{factor}x of {NODE}"
+            axes.text(factor * node.median, 1.0, label, color="#333333", va="bottom", fontsize=7, transform=above)
+    return figure
+
+
+def _cpu(result: Result) -> Any:
+    """Each server's processes on top of each other: what one GiB over one connection costs."""
+    figure, axes = pyplot.subplots(figsize=(7.6, 2.9), layout="constrained")
+    found = [row for row in result.rows if row.unit == large.CPU and row.case == large.case(1) and row.values]
+    shares: dict[str, dict[str, float]] = {}
+    for row in found:
+        server, _, part = row.who.partition(": ")
+        shares.setdefault(server, {})[part] = row.median
+    order = sorted(shares, key=lambda server: -sum(shares[server].values()))
+    for place, server in enumerate(order):
+        left = 0.0
+        for part, seconds in shares[server].items():
+            axes.barh(place, seconds, left=left, color=_colour(server), height=0.68, edgecolor="white")
+            if seconds > 0.25 and part:
+                axes.text(left + seconds / 2, place, part, ha="center", va="center", color="white", fontsize=8)
+            left += seconds
+        axes.text(left + 0.03, place, f"{left:.2f}", va="center", color="#333333")
+    axes.set_yticks(range(len(order)), order)
+    axes.set(title="CPU of a server for one GiB over 1 connection (shorter is better)", xlabel=large.CPU)
+    axes.grid(axis="y", visible=False)
+    return figure
 
 
 def _small(result: Result) -> Any:
@@ -153,8 +188,8 @@ def _memory(result: Result) -> Any:
         row.case: float(row.case.split()[0].replace(",", "")) if row.case != memory.IDLE else 0.0 for row in result.rows
     }
     _lines(axes, result, memory.RSS, places.__getitem__)
-    axes.axhline(160, color=GREY, linestyle="--", linewidth=1)
-    axes.text(max(places.values()), 160, "budget at 256", va="bottom", ha="right", color=GREY)
+    axes.plot([256], [160], marker="v", color="#333333", linestyle="none")
+    axes.annotate("budget", (256, 160), (0, 6), textcoords="offset points", ha="center", color="#333333", fontsize=8)
     axes.set(
         xlabel="slow uploads at once",
         ylabel="MiB RSS",
@@ -170,8 +205,11 @@ def _queue(result: Result) -> Any:
     for place, row in enumerate(rows):
         left.bar(place, row.median, color=OURS if queue.P50 in row.who else OURS_LIGHT, width=0.6)
         left.text(place, row.median, f"{row.median:.1f}", ha="center", va="bottom")
+        budget = 20 if queue.P50 in row.who else 100
+        left.hlines(budget, place - 0.35, place + 0.35, color="#333333", linestyle=":", linewidth=1.2)
     left.set_xticks(range(len(rows)), [row.who.replace(": ", "\n") for row in rows])
-    left.set(title="Queued to started, idle (lower is better)", ylabel="ms")
+    left.margins(y=0.12)
+    left.set(title="Queued to started, idle (lower is better)", ylabel="ms (dotted: budget)")
     left.grid(axis="x", visible=False)
     rates = [row for row in result.rows if row.unit == queue.RATE and row.values]
     for name, colour in (("SQLite", OURS), ("PostgreSQL", OURS_SAFE)):
@@ -207,12 +245,12 @@ def _listing(result: Result) -> Any:
     return figure
 
 
-DRAWN: dict[str, Draw] = {
-    "large": _large,
-    "small": _small,
-    "finalize": _finalize,
-    "queue": _queue,
-    "memory": _memory,
-    "download": _download,
-    "listing": _listing,
+DRAWN: dict[str, dict[str, Draw]] = {
+    "large": {"large": _large, "cpu": _cpu},
+    "small": {"small": _small},
+    "finalize": {"finalize": _finalize},
+    "queue": {"queue": _queue},
+    "memory": {"memory": _memory},
+    "download": {"download": _download},
+    "listing": {"listing": _listing},
 }

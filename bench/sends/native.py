@@ -13,12 +13,16 @@ TRIES, PAUSE = 50, 0.1  # of a request that is answered 503, and seconds in betw
 
 
 def big(url: str, path: str, connections: int, chunk: int, keep: bool = False) -> dict[str, Any]:
-    """Create, send all chunks, finalize, wait until the file can be read; then delete it unless it is to be kept."""
+    """Create, send all chunks, finalize, wait until the file can be read; then delete it unless it is to be kept.
+
+    `receive` is for the chunks alone, `ready` counts from the first request.
+    """
     file = Path(path)
     size, control = file.stat().st_size, Connection(url)
     began = time.perf_counter()
     upload = control.json("POST", "/v1/uploads", {"filename": file.name, "size": size, "chunk_size": chunk})
     where = f"/v1/uploads/{upload['id']}"
+    made = time.perf_counter()
     with file.open("rb") as opened:
         send_pieces(url, opened.fileno(), pieces(where + "/chunks/", size, chunk), connections)
     received = time.perf_counter()
@@ -27,7 +31,7 @@ def big(url: str, path: str, connections: int, chunk: int, keep: bool = False) -
     if not keep:
         control.request("DELETE", f"/v1/files/{job['file_id']}")
     control.close()
-    return {"receive": received - began, "ready": ready - began, "where": f"/v1/files/{job['file_id']}/content"}
+    return {"receive": received - made, "ready": ready - began, "where": f"/v1/files/{job['file_id']}/content"}
 
 
 def small(url: str, size: int, count: int, connections: int) -> dict[str, float]:
