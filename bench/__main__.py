@@ -1,4 +1,4 @@
-"""`python -m bench [--form short|full] [--only large,small] [--folder DIR] [--write]`: measure beside the rivals.
+"""`python -m bench [--form short|full] [--only large,small] [--write]`: measure beside the rivals.
 
 Each workload stands by itself: its part of the JSON file is written when it is done, so `--only` repeats one of them
 and leaves the others. With `--write` the tables and figures of docs/performance.md are made anew.
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ def main() -> int:
         report.write(report.load(RESULTS))
         return 0
     form = FORMS[given.form]
+    if given.rounds:
+        form = replace(form, rounds=given.rounds, queue_rounds=min(given.rounds, form.queue_rounds))
     target = RESULTS if given.write else CACHE / f"results-{form.name}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     failed = []
@@ -65,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--form", choices=sorted(FORMS), default="short", help="how much is measured")
     parser.add_argument("--only", default="", help=f"some of {', '.join(BY_NAME)} (or their letters a to h)")
+    parser.add_argument("--rounds", type=int, default=0, help="another number of interleaved rounds")
     parser.add_argument("--folder", default=None, help="where the data goes: names the file system to measure")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md and its figures")
     parser.add_argument("--report", action="store_true", help="only that, from the numbers that are there")

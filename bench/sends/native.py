@@ -15,7 +15,7 @@ TRIES, PAUSE = 50, 0.1  # of a request that is answered 503, and seconds in betw
 def big(url: str, path: str, connections: int, chunk: int, keep: bool = False) -> dict[str, Any]:
     """Create, send all chunks, finalize, wait until the file can be read; then delete it unless it is to be kept.
 
-    `receive` is for the chunks alone, `ready` counts from the first request.
+    `receive` is for the chunks alone, `finalize` for what follows, `ready` counts from the first request.
     """
     file = Path(path)
     size, control = file.stat().st_size, Connection(url)
@@ -31,7 +31,8 @@ def big(url: str, path: str, connections: int, chunk: int, keep: bool = False) -
     if not keep:
         control.request("DELETE", f"/v1/files/{job['file_id']}")
     control.close()
-    return {"receive": received - made, "ready": ready - began, "where": f"/v1/files/{job['file_id']}/content"}
+    times = {"receive": received - made, "finalize": ready - received, "ready": ready - began}
+    return {**times, "where": f"/v1/files/{job['file_id']}/content"}
 
 
 def small(url: str, size: int, count: int, connections: int) -> dict[str, float]:
