@@ -53,6 +53,7 @@ class Metrics:
             "http_request_seconds", "Time from the request head to the end of the answer.", ("route",), **timed
         )
         self.requests_running = Gauge("http_requests_running", "Requests in flight, held polls apart.", **new)
+        self.polls_waiting = Gauge("http_polls_waiting", "Polls that are held until their job ends.", **new)
         self.refused = Counter("refused", "Refusals by problem code.", ("code",), **new)
         self.received_bytes = Counter("received_bytes", "Bytes of chunks and files taken in.", **new)
         self.sent_bytes = Counter("sent_bytes", "Bytes of files sent out.", **new)

@@ -105,6 +105,7 @@ async def open_services(
         bell = Bell(redis, settings.redis, metrics)
         signals = Signals(redis, settings.redis)
         waiters = Waiters(database, signals, settings.http.max_waiting_polls)
+        metrics.polls_waiting.set_function(lambda: waiters.held)
         waiters.start()
         stack.push_async_callback(waiters.stop)
         metrics.intake_bytes.set_function(lambda: memory.held + memory.unread)

@@ -54,7 +54,7 @@ class Waiters:
         self._database = database
         self._signals = signals
         self._most = most
-        self._held = 0
+        self.held = 0  # polls that wait at this moment
         self._events: dict[str, set[asyncio.Event]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
@@ -81,7 +81,7 @@ class Waiters:
     @property
     def full(self) -> bool:
         """Whether no further poll may be held: it is answered at once instead."""
-        return self._held >= self._most
+        return self.held >= self._most
 
     @contextmanager
     def waiting(self, job_id: str) -> Iterator[asyncio.Event]:
@@ -91,11 +91,11 @@ class Waiters:
             event.set()
         events = self._events.setdefault(job_id, set())
         events.add(event)
-        self._held += 1
+        self.held += 1
         try:
             yield event
         finally:
-            self._held -= 1
+            self.held -= 1
             events.discard(event)
             if not events:
                 self._events.pop(job_id, None)
