@@ -280,8 +280,6 @@ class WorkerSettings(Group):
     poll_delay: Seconds = Field(
         0.25, gt=0, le=5, description="How often a worker looks at the queue where no wake-up reached it."
     )
-    batch_size: int = Field(100, ge=1, le=1000, description="Most metadata results in one transaction.")
-    batch_seconds: Seconds = Field(0.05, ge=0, le=5, description="Longest wait of a metadata result for its batch.")
     scrub_period: Seconds = Field(
         30 * 24 * 3600, ge=0, description="Every ready file is read again within about this time; 0: never."
     )

@@ -73,7 +73,6 @@ class Parts:
     """What runs between start and stop."""
 
     leases: Leases
-    batch: ResultBatch
     runner: Runner
     sweep: Sweep
     scrub: Scrub
@@ -231,7 +230,6 @@ class WorkerProcess:
             parts.runner.give_back()
             if not await parts.runner.drain(GIVE_BACK_SECONDS):
                 log.warning("worker.jobs_left_behind")  # their leases run out and the sweep of another worker comes
-        await parts.batch.close()
         arq_tasks = [task for loop in parts.loops for task in loop.tasks.values()]
         await asyncio.wait(arq_tasks, timeout=CLOSE_SECONDS) if arq_tasks else None
         await cancelled([*parts.tasks, *parts.polling, *arq_tasks], CLOSE_SECONDS)
@@ -250,23 +248,17 @@ def assemble(
     `describe_along`: small files get their attributes with their finalize where this worker may do both."""
     settings = context.settings.worker
     leases = Leases(context.database, settings)
-    batch = ResultBatch(
-        context.database,
-        context.metrics,
-        size=min(settings.batch_size, settings.worker_slots),
-        seconds=settings.batch_seconds,
-    )
     ahead = _hash_ahead(context, redis, leases.owner) if JobKind.FINALIZE in kinds else None
     examiner = Examiner(context.storage, context.signals)
     along = examiner if describe_along and JobKind.METADATA in kinds else None
     handlers: dict[JobKind, Handler] = {
         JobKind.FINALIZE: Finalize(context, leases, Publisher(context.database, context.bell), ahead, along),
-        JobKind.METADATA: Metadata(context, examiner, batch),
+        JobKind.METADATA: Metadata(context, examiner, ResultBatch(context.database, context.metrics)),
     }
     runner = Runner(context, leases, handlers)
     tasks: dict[str, Task] = {TASK: runner.run_job, GROUP_TASK: runner.run_jobs}
     loops = [PollLoop(context.settings, kind, redis, tasks, burst=burst) for kind in kinds]
-    return Parts(leases, batch, runner, Sweep(context), Scrub(context), loops, ahead)
+    return Parts(leases, runner, Sweep(context), Scrub(context), loops, ahead)
 
 
 def _hash_ahead(context: WorkerContext, redis: ArqRedis, owner: str) -> HashAhead | None:

@@ -74,7 +74,6 @@ async def open_worker(settings: Settings) -> AsyncIterator[ByHand]:
     try:
         yield ByHand(context, parts)
     finally:
-        await parts.batch.close()
         await storage.close()
         await redis.aclose()
         await database.close()

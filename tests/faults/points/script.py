@@ -46,7 +46,6 @@ def environment_of(folder: Path, **variables: str) -> dict[str, str]:
         "REDIS_URL": f"unix://{folder / 'no-redis'}?db=0",
         "MIN_FREE_BYTES": "0",
         "INTAKE_BUFFER": str(64 * 1024),
-        "BATCH_SECONDS": "0",
         "HEALTH_PORT": "0",
         "LOG_LEVEL": "warning",
     }

@@ -18,7 +18,7 @@ from tests.integration.worker.rig import Rig, close_rig, open_rig
 @pytest.fixture
 def environment(migrated_sqlite: Path, redis_url: str, tmp_path: Path) -> dict[str, str]:
     (tmp_path / "sluice.db").write_bytes(migrated_sqlite.read_bytes())
-    return environment_of(tmp_path, redis_url, BATCH_SECONDS="0.02", DATABASE_TIMEOUT="10")
+    return environment_of(tmp_path, redis_url, DATABASE_TIMEOUT="10")
 
 
 @pytest.fixture

@@ -236,7 +236,6 @@ def worker_environment(database_url: str, redis_url: str, folder: Path, **variab
         "STORAGE_URL": (folder / "storage").as_uri(),
         "MIN_FREE_BYTES": "0",
         "POLL_DELAY": "0.02",
-        "BATCH_SECONDS": "0.02",
         "HEALTH_PORT": "0",
         "LOG_LEVEL": "info",
     }
@@ -250,7 +249,6 @@ async def open_rig(settings: Settings, tracer: Tracer = NO_TRACER) -> Rig:
 
 
 async def close_rig(rig: Rig) -> None:
-    await rig.parts.batch.close()
     await rig.storage.close()
     await rig.redis.aclose()
     await rig.database.close()

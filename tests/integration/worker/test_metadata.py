@@ -11,6 +11,7 @@ from common.db.jobs import Jobs
 from common.errors import DatabaseUnavailable
 from common.states import FileState, JobKind, JobState
 from tests.integration.worker.rig import TENANT, Rig, with_settings
+from worker.batch import ResultBatch
 
 TABLE = b"name,age\r\nada,36\r\ngrace,85\r\n"
 
@@ -40,11 +41,18 @@ async def test_lines_are_counted_over_the_whole_of_a_long_text(rig: Rig) -> None
 
 
 async def test_many_results_are_one_transaction(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    rig = Rig(with_settings(rig.settings, batch_seconds=5.0, worker_slots=6), rig.database, rig.storage, rig.redis)
     files = [await rig.published(TABLE) for _ in range(6)]
+    jobs = await rig.jobs(JobKind.METADATA)
     writes = count_calls(monkeypatch, "succeed_all")
+    arrived = asyncio.Barrier(6)
+    submit = ResultBatch.submit
 
-    await rig.run()
+    async def together(self: ResultBatch, *found: Any) -> None:
+        await arrived.wait()
+        await submit(self, *found)
+
+    monkeypatch.setattr(ResultBatch, "submit", together)
+    await rig.parts.runner.run_jobs({}, [job.id for job in jobs])
 
     assert writes == [6]
     assert {job.state for job in await rig.jobs(JobKind.METADATA)} == {JobState.SUCCEEDED}
@@ -100,19 +108,19 @@ async def test_a_batch_that_the_database_refuses_is_tried_again(rig: Rig) -> Non
     assert None not in [(await rig.file(file.id)).attributes for file in files]
 
 
-async def test_a_result_whose_lease_was_lost_is_not_written(rig: Rig) -> None:
+async def test_a_result_whose_lease_was_lost_is_not_written(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     file = await rig.published(TABLE)
     [job] = await rig.jobs(JobKind.METADATA)
-    zombie = Rig(with_settings(rig.settings, batch_seconds=60.0), rig.database, rig.storage, rig.redis)
-    attempt = asyncio.create_task(zombie.parts.runner.run_job({}, job.id, 0))
-    async with asyncio.timeout(10):
-        while not zombie.parts.batch._waiting:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    await rig.shift(job.id, -1, "lease_until")
-    await rig.parts.sweep.take_back_lost()
+    zombie = rig.second()
+    submit = ResultBatch.submit
 
-    await zombie.parts.batch.close()
-    await attempt
+    async def too_late(self: ResultBatch, *found: Any) -> None:
+        await rig.shift(job.id, -1, "lease_until")
+        await rig.parts.sweep.take_back_lost()
+        await submit(self, *found)
+
+    monkeypatch.setattr(ResultBatch, "submit", too_late)
+    await zombie.parts.runner.run_job({}, job.id, 0)
 
     assert zombie.counted("lease_lost_total") == 1
     assert (await rig.job(job.id)).state == JobState.QUEUED

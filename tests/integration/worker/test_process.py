@@ -61,15 +61,14 @@ import worker.health, worker.polling
 worker.health.POLL_SILENCE = 3.0
 worker.polling.TICK_SECONDS = 0.1
 """
-# The batch of this process never fills and never times out.
+# No result of this process is ever written.
 FULL_BUFFER = """
+import asyncio
 import pathlib
 import worker.batch as batch
-real = batch.ResultBatch.submit
 async def submit(self, *found):
-    self._size, self._seconds = 10**6, 10**6
     pathlib.Path({marker!r}).touch()
-    await real(self, *found)
+    await asyncio.Event().wait()
 batch.ResultBatch.submit = submit
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -28,6 +29,8 @@ class FakeDatabase:
 
     def __init__(self) -> None:
         self.away = False
+        self.gate: asyncio.Event | None = None  # until it is set no transaction begins
+        self.entered = asyncio.Event()  # one is waiting there, or was
         self.broken: Exception | None = None
         self.kept: set[str] = set()
         self.transactions = 0
@@ -37,6 +40,9 @@ class FakeDatabase:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[FakeDatabase]:
         self.transactions += 1
+        self.entered.set()
+        if self.gate is not None:
+            await self.gate.wait()
         if self.away:
             raise DatabaseUnavailable("away")
         if self.broken is not None:
