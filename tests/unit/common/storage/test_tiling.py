@@ -2,7 +2,7 @@
 
 from common.chunking import ChunkPlan
 from common.storage.base import Receipt
-from common.storage.tiling import chunks_in, tile
+from common.storage.tiling import chunks_in, leading, tile
 
 
 def receipts(*spans: tuple[int, int]) -> list[Receipt]:
@@ -44,3 +44,9 @@ def test_receipts_behind_the_end_and_empty_ones_say_nothing() -> None:
 def test_spans_are_told_in_chunks() -> None:
     assert chunks_in([(0, 1), (9, 11), (25, 26)], ChunkPlan(26, 10)) == [0, 1, 2]
     assert chunks_in([(10, 20)], ChunkPlan(26, 10)) == [1]
+
+
+def test_those_up_to_the_first_hole_lead() -> None:
+    pieces = receipts((0, 10), (10, 20), (25, 30))
+    assert leading(pieces) == pieces[:2]
+    assert leading(pieces[1:]) == []
