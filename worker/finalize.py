@@ -20,6 +20,7 @@ from common.errors import (
     DatabaseUnavailable,
     LeaseLost,
     SluiceError,
+    StorageUnavailable,
     UploadGone,
 )
 from common.gather import Gather
@@ -101,16 +102,11 @@ class Finalize:
         return True
 
     async def on_failure(self, repository: Repository, job: Job, code: str) -> None:
-        """Damage reopens the upload, unless it was put together of others: nobody could send its bytes again. A dead
-        letter keeps it as it is, so that it can be driven again."""
-        if code == ChunksDamaged.code and not await self._is_final(repository, job):
+        """Damage reopens the upload; a dead letter keeps it as it is, so that it can be driven again."""
+        if code == ChunksDamaged.code:
             await repository.uploads.reopen(job.tenant, job.upload_id, self._context.settings.limits.upload_ttl)
         elif code != AttemptsExhausted.code:
             await repository.uploads.move(job.tenant, job.upload_id, UploadState.FINALIZING, UploadState.FAILED)
-
-    async def _is_final(self, repository: Repository, job: Job) -> bool:
-        upload = await repository.uploads.get(job.tenant, job.upload_id)
-        return upload is not None and upload.parts is not None
 
     async def tidy(self, job: Job) -> None:
         """The receipts are not needed any more."""
@@ -154,6 +150,11 @@ class Finalize:
                 return await self._context.storage.seal(UploadKey(job.tenant, upload.id), plan, watch)
             except FileNotFoundError as error:
                 raise UploadGone("The bytes of the upload are gone; create a new upload.") from error
+            except ChunksDamaged as error:
+                if upload.parts is None:
+                    raise
+                # no client has these bytes: they are copied again from the parts
+                raise StorageUnavailable("The upload was damaged while it was put together.") from error
             finally:
                 watch.stop.set()
 

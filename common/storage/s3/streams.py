@@ -90,7 +90,8 @@ class Streams:
 
     async def join(self, upload: Upload, parts: Sequence[tuple[UploadKey, int]], watch: SealWatch) -> None:
         """As `common.storage.streaming.Concatenates.concatenate`: nothing is copied, the log names others' pieces."""
-        if await self._entries(upload, 0):
+        total = sum(size for _, size in parts)
+        if not tile(receipts_of(await self.pieces(upload)), total).holes:
             return
         found: list[StoredPiece] = []
         start = 0
@@ -102,6 +103,7 @@ class Streams:
             start += size
         if watch.stop.is_set() or not watch.held():
             raise LeaseLost("The lease ran out before the parts were put together.")
+        await self.cut(upload, 0)  # what damage has left of an earlier attempt
         if found:
             await self.write(upload, Entry(0, tuple(found)))
 

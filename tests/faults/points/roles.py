@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +33,7 @@ from gateway.service.caller import Caller
 from gateway.service.requests import NewUpload
 from tests.faults.controls import removals
 from tests.faults.controls.zombie import zombie
-from tests.faults.points import script
+from tests.faults.points import script, streams
 from tests.faults.points.by_hand import one_thread, open_worker
 
 CALLER = Caller(script.TENANT, "req-fault")
@@ -58,15 +59,33 @@ def play(role: str, folder: Path, arguments: dict[str, Any]) -> int | None:
 
 async def store(folder: Path, cut: int = 0) -> None:
     """Create, chunks, finalize, as a client that repeats what was refused. `cut`: this write is a short one."""
-    _name_journals("store")
     removals.shorten_write(cut)
-    _choose_ids(gateway.service.uploads, script.UPLOAD_ID)
+    async with _storing(folder) as (services, acks):
+        await Client(services, acks).upload()
+
+
+async def append(folder: Path) -> None:
+    """The same as a stream."""
+    async with _storing(folder) as (services, acks):
+        await streams.StreamClient(services, acks).upload()
+
+
+async def parts(folder: Path) -> None:
+    """Two partial uploads, and the final one that waits for its job."""
+    async with _storing(folder, *script.new_part_ids()) as (services, acks):
+        await streams.StreamClient(services, acks).upload_parts()
+
+
+@asynccontextmanager
+async def _storing(folder: Path, *before: str) -> AsyncIterator[tuple[Services, script.Acks]]:
+    """A gateway's use cases; the scripted ids follow those of uploads that are made `before`."""
+    _name_journals("store")
+    _choose_ids(gateway.service.uploads, *before, script.UPLOAD_ID, script.FILE_ID)
     _choose_ids(gateway.service.finalize, script.JOB_ID, script.FILE_ID)
-    acks = script.Acks(folder)
     settings = script.settings_of(folder)
     async with open_services(settings, Metrics(), IntakeMemory(settings.http)) as services:
         one_thread(services.storage)
-        await Client(services, acks).upload()
+        yield services, script.Acks(folder)
 
 
 @dataclass
@@ -139,7 +158,8 @@ async def recover(folder: Path) -> None:
         acks = script.Acks(folder)
         for _ in range(ROUNDS):
             await by_hand.finish()
-            missing.append(await Client(services, acks).upload())
+            client = streams.returning(services, acks, folder) or Client(services, acks)
+            missing.append(await client.upload())
             await by_hand.finish()
             if await _all_ended(by_hand.context.database):
                 break
@@ -193,6 +213,8 @@ def _name_journals(role: str) -> None:
 
 ROLES: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "store": store,
+    "append": append,
+    "parts": parts,
     "seal": seal,
     "recover": recover,
     "abandon": abandon,

@@ -1,4 +1,4 @@
-"""The three scripted runs that points are made in, and one point from fault to end."""
+"""The scripted runs that points are made in, and one point from fault to end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.points import script, tracing
+from tests.faults.points import script, streams, tracing
 from tests.faults.points.checks import Findings, check_acknowledged, check_end, check_files, missing_at_first, orphans
 from tests.faults.points.nursery import Nursery
 from tests.faults.points.tracing import Place, Point
@@ -111,10 +111,15 @@ class Bench:
 
 
 def prepare(nursery: Nursery, folder: Path, database: Path) -> dict[str, Scenario]:
-    """Storing from nothing; sealing what was stored; sealing what was stored and has rotted."""
-    empty, stored, rotten = (folder / name for name in ("empty", "stored", "rotten"))
+    """Storing from nothing; sealing what was stored; sealing what was stored and has rotted. The same as a stream:
+    appending from nothing; putting parts together that have arrived."""
+    empty, stored, rotten, stream, parts = (folder / name for name in ("empty", "stored", "rotten", "stream", "parts"))
     empty.mkdir()
     shutil.copy(database, empty / "sluice.db")
+    shutil.copytree(empty, stream)
+    (stream / streams.MARK).touch()
+    shutil.copytree(stream, parts)
+    nursery.run("parts", parts)
     shutil.copytree(empty, stored)
     nursery.run("store", stored)
     shutil.copytree(stored, rotten)
@@ -125,4 +130,6 @@ def prepare(nursery: Nursery, folder: Path, database: Path) -> dict[str, Scenari
         "store": Scenario("store", "store", empty),
         "seal": Scenario("seal", "seal", stored),
         "damage": Scenario("damage", "seal", rotten, frozenset({DAMAGED})),
+        "append": Scenario("append", "append", stream),
+        "join": Scenario("join", "seal", parts),
     }

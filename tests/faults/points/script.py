@@ -59,6 +59,11 @@ def new_ids(*first: str) -> Iterator[str]:
         yield f"01890000-0000-7000-9000-{number:012x}"
 
 
+def new_part_ids() -> list[str]:
+    """For two uploads, and where each would be sealed to."""
+    return [f"01890000-0000-7000-8000-00000000c00{number}" for number in range(4)]
+
+
 def storage_root(folder: Path) -> Path:
     """Not beside the database: the folder above it belongs to the storage's calls alone."""
     return folder / "disk" / "storage"

@@ -22,14 +22,15 @@ Place = Literal["storage", "database"]
 
 POSITIONED = ("pwritev", "pwritev2")  # which of the two depends on the C library
 # A kill before a call that changes nothing leaves what the kill before the next one leaves.
-CHANGING = ("openat", "mkdir", "rename", "unlink", "rmdir", "ftruncate", *POSITIONED, "write", "fdatasync", "fsync",
+COPYING = (*POSITIONED, "copy_file_range")
+CHANGING = ("openat", "mkdir", "rename", "unlink", "rmdir", "ftruncate", *COPYING, "write", "fdatasync", "fsync",
             "utimensat", "fchmod", "chmod")  # fmt: skip
 CALLS: dict[Place, dict[Kind, tuple[str, ...]]] = {
     "storage": {
         "kill": CHANGING,
         "EIO": (*CHANGING, "flock", "newfstatat", "getdents64"),
-        "ENOSPC": (*POSITIONED, "write", "mkdir", "ftruncate", "openat", "rename"),
-        "lost": (*POSITIONED, "write"),  # the call says that it has written a part, and nothing was written
+        "ENOSPC": (*COPYING, "write", "mkdir", "ftruncate", "openat", "rename"),
+        "lost": (*COPYING, "write"),  # the call says that it has written a part, and nothing was written
     },
     "database": {
         "kill": ("pwrite64", "fdatasync", "ftruncate"),
