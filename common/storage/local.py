@@ -77,7 +77,7 @@ from common.storage.writing import Writing, receive
 
 FIRST_PAUSE = 0.02  # seconds between tries for a range lock, doubled up to the longest
 LONGEST_PAUSE = 0.25
-# A receipt and its syncs for each cost a long append next to nothing (ADR 0012).
+# A receipt and its syncs for each cost a long append next to nothing (ADR 0013).
 APPEND_PIECE = AppendPiece(16 * 1024 * 1024, 5.0)
 
 

@@ -1,7 +1,8 @@
 """From the pieces of a stream to parts of the multipart upload that becomes the file.
 
-A part that lies within one piece is copied by the store; what is smaller is read and joined here. Parts are of one
-size, because some stores want that. Copying again gives the same bytes: a crash, or two attempts at once, do no harm.
+A part that is one piece is copied by the store; others are read and joined here: of a copied range some stores list a
+wrong checksum. Parts are of one size, because some stores want that. Copying again gives the same bytes: a crash, or
+two attempts at once, do no harm.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ AT_ONCE = 8  # parts on their way; a joined one holds two batches
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Bytes of an object in the bucket, from `skip` on."""
+    """Bytes of an object in the bucket, from `skip` on; `whole`: all of it."""
 
     key: str
     skip: int
     length: int
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ def cut(pieces: Sequence[StoredPiece], plan: ChunkPlan) -> list[Cutting]:
 
 def _within(piece: StoredPiece, start: int, end: int) -> Stretch:
     first = max(piece.offset, start)
-    return Stretch(piece.key, first - piece.offset, min(piece.end, end) - first)
+    length = min(piece.end, end) - first
+    return Stretch(piece.key, first - piece.offset, length, length == piece.length)
 
 
 class Composing:
@@ -86,13 +89,11 @@ class Composing:
     async def _make(self, cutting: Cutting, names: dict[str, Any]) -> None:
         if self._watch.stop.is_set() or not self._watch.held():
             raise LeaseLost("The lease ran out before the parts were put together.")
-        if len(cutting.stretches) > 1:
+        if len(cutting.stretches) > 1 or not cutting.stretches[0].whole:
             await self._join(cutting, names)
             return
-        [stretch] = cutting.stretches
-        source = {"Bucket": self._store.client.bucket, "Key": stretch.key}
-        span = f"bytes={stretch.skip}-{stretch.skip + stretch.length - 1}"
-        await self._store.client.call("upload_part_copy", CopySource=source, CopySourceRange=span, **names)
+        source = {"Bucket": self._store.client.bucket, "Key": cutting.stretches[0].key}
+        await self._store.client.call("upload_part_copy", CopySource=source, **names)
 
     async def _join(self, cutting: Cutting, names: dict[str, Any]) -> None:
         can = await self._store.capabilities()

@@ -18,19 +18,21 @@ def pieces_of(*lengths: int) -> list[StoredPiece]:
     ]
 
 
-def test_a_part_within_one_piece_is_one_stretch() -> None:
-    found = cut(pieces_of(20), ChunkPlan(20, 8))
-    assert [cutting.stretches for cutting in found] == [
-        (Stretch("0", 0, 8),),
-        (Stretch("0", 8, 8),),
-        (Stretch("0", 16, 4),),
-    ]
+def test_a_part_that_is_one_piece_is_that_piece() -> None:
+    found = cut(pieces_of(8, 4), ChunkPlan(12, 8))
+    assert [cutting.stretches for cutting in found] == [(Stretch("0", 0, 8, whole=True),), (Stretch("1", 0, 4),)]
+
+
+def test_a_part_within_one_piece_is_a_stretch_of_it() -> None:
+    found = cut(pieces_of(12), ChunkPlan(12, 8))
+    assert found[0].stretches == (Stretch("0", 0, 8, whole=False),)
+    assert found[1].stretches == (Stretch("0", 8, 4, whole=False),)
 
 
 def test_small_pieces_are_joined() -> None:
     found = cut(pieces_of(3, 3, 3), ChunkPlan(9, 8))
-    assert found[0].stretches == (Stretch("0", 0, 3), Stretch("1", 0, 3), Stretch("2", 0, 2))
-    assert found[1].stretches == (Stretch("2", 2, 1),)
+    assert found[0].stretches == (Stretch("0", 0, 3), Stretch("1", 0, 3), Stretch("2", 0, 2, whole=False))
+    assert found[1].stretches == (Stretch("2", 2, 1, whole=False),)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.integers(1, 60))
