@@ -20,7 +20,6 @@ from redis.exceptions import RedisError, WatchError
 
 from common.redis import Rest
 from common.settings import RedisSettings
-from common.signals import listen
 
 LEASE_SECONDS = 15.0  # renewed three times in it; who dies is taken over long before (gateway.service.turns)
 Result = TypeVar("Result")
@@ -62,11 +61,7 @@ class AppendLeases:
 
     async def ask(self, token: str) -> None:
         """Ask the holder with this token, wherever it is, to let go."""
-        await self._within(lambda: self._redis.publish(self._channel, token))
-
-    async def listen(self, heard: Callable[[str], None]) -> None:
-        """Call `heard(token)` for every holder that is asked to let go, for ever. Ends by cancellation."""
-        await listen(self._redis, self._channel, heard)
+        await self._within(lambda: self._redis.publish(self.channel, token))
 
     async def _if_held(self, stream: str, token: str, change: Callable[[Pipeline, str], object]) -> bool | None:
         key = self._key(stream)
@@ -102,7 +97,8 @@ class AppendLeases:
         return f"{self._prefix}:append:{stream}"
 
     @property
-    def _channel(self) -> str:
+    def channel(self) -> str:
+        """Where holders hear their tokens, when they are asked to let go."""
         return f"{self._prefix}:let-go"
 
 

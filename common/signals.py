@@ -32,6 +32,7 @@ class Signals:
         self._timeout = settings.redis_timeout
         self._prefix = settings.redis_queue_prefix
         self._rest = Rest(settings.redis_timeout)
+        self._others: dict[str, Callable[[str], None]] = {}
         self._told: Gather[str, None] = Gather(self._tell, TOLD_AT_ONCE)
 
     async def ended(self, job_id: str) -> None:
@@ -54,9 +55,30 @@ class Signals:
         value = await self._quietly(lambda: self._redis.get(self._progress_key(job_id)))
         return int(value) if isinstance(value, (bytes, str)) and value.isdigit() else None
 
+    def also(self, channel: str, heard: Callable[[str], None]) -> None:
+        """Hear another channel with the same subscription. Called before `listen`."""
+        self._others[channel] = heard
+
     async def listen(self, heard: Callable[[str], None]) -> None:
-        """Call `heard(job id)` for every ended job, for ever. Ends by cancellation."""
-        await listen(self._redis, self._channel, heard)
+        """Call `heard(job id)` for every ended job, for ever; reconnects by itself. Ends by cancellation."""
+        channels = {self._channel: heard, **self._others}
+        away = False
+        while True:
+            try:
+                async with self._redis.pubsub() as subscription:
+                    await subscription.subscribe(*channels)
+                    if away:
+                        log.info("signals.connected")
+                    away = False
+                    while True:
+                        message = await subscription.get_message(ignore_subscribe_messages=True, timeout=LISTEN_SECONDS)
+                        if message is not None:
+                            channels[_text(message["channel"])](_text(message["data"]))
+            except (RedisError, OSError) as error:
+                if not away:  # one line when it goes and one when it is back
+                    log.warning("signals.disconnected", error=type(error).__name__)
+                away = True
+                await asyncio.sleep(1)
 
     @property
     def _channel(self) -> str:
@@ -77,22 +99,5 @@ class Signals:
             return None
 
 
-async def listen(redis: Redis, name: str, heard: Callable[[str], None]) -> None:
-    """Call `heard` for every message of a channel, for ever; reconnects by itself. Ends by cancellation."""
-    away = False
-    while True:
-        try:
-            async with redis.pubsub() as channel:
-                await channel.subscribe(name)
-                if away:
-                    log.info("signals.connected")
-                away = False
-                while True:
-                    message = await channel.get_message(ignore_subscribe_messages=True, timeout=LISTEN_SECONDS)
-                    if message is not None:
-                        heard(message["data"].decode("ascii", "replace"))
-        except (RedisError, OSError) as error:
-            if not away:  # one line when it goes and one when it is back
-                log.warning("signals.disconnected", error=type(error).__name__)
-            away = True
-            await asyncio.sleep(1)
+def _text(value: bytes) -> str:
+    return value.decode("ascii", "replace")

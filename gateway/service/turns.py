@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 
 from common.appending import LEASE_SECONDS, AppendLeases
 from common.errors import AppendInterrupted, ChunkBusy, SluiceError
+from common.signals import Signals
 from common.tasks import cancelled
 from common.telemetry import get_logger
 from gateway.intake import Pieces
@@ -52,12 +53,10 @@ class Turns:
         self._held: dict[str, Turn] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Listen to other gateways, and keep the leases."""
-        self._tasks = [
-            asyncio.create_task(self._leases.listen(self._heard), name="let-go"),
-            asyncio.create_task(self._keep_leases(), name="append-leases"),
-        ]
+    def start(self, signals: Signals) -> None:
+        """Keep the leases, and hear other gateways by `signals`."""
+        signals.also(self._leases.channel, self._heard)
+        self._tasks = [asyncio.create_task(self._keep_leases(), name="append-leases")]
 
     async def stop(self) -> None:
         await cancelled(self._tasks, STOP_SECONDS)

@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 from common.appending import AppendLeases
 from common.errors import AppendInterrupted, ChunkBusy, OffsetMismatch, SluiceError
 from common.settings import RedisSettings, Settings
+from common.signals import Signals
+from common.tasks import cancelled
 from gateway.service.turns import SILENCE
 from tests.fixtures.redis import guarded_redis
 from tests.integration.streams.site import Gateway, Line, Site
@@ -138,11 +140,14 @@ async def test_the_lease_needs_no_more_rights_than_the_manifests_give() -> None:
             assert await leases.take_over("upload", "yours", "mine") is True
             assert await leases.renew("upload", "mine") is False
             assert await leases.release("upload", "mine") is False
-            await leases.ask("yours")
             assert await leases.release("upload", "yours") is True
-            listening = asyncio.create_task(leases.listen(lambda _: None))
-            await asyncio.wait([listening], timeout=0.2)
-            listening.cancel()
+            signals, heard = Signals(redis, settings), asyncio.Queue[str]()
+            signals.also(leases.channel, heard.put_nowait)
+            listening = asyncio.create_task(signals.listen(lambda _: None))
+            while heard.empty():
+                await leases.ask("yours")
+                await asyncio.wait([listening], timeout=0.02)
+            await cancelled([listening], 2.0)
         assert guarded.refused() == []
 
 
