@@ -86,3 +86,10 @@ def test_what_is_not_partial_cannot_be_a_part(tus: Tus) -> None:
 @pytest.mark.parametrize("text", ["final;", "final", "other", "final;/elsewhere/x"])
 def test_a_field_that_names_no_parts_is_refused(tus: Tus, text: str) -> None:
     assert_problem(tus.create(Upload_Concat=text), 400, "invalid_field")
+
+
+def test_what_was_said_of_the_parts_is_not_said_of_the_final_upload(tus: Tus, gateway: Gateway) -> None:
+    part = tus.new(2, b"ab", Upload_Concat="partial", Upload_Metadata=metadata(filename="part.txt", project="x"))
+    answer = tus.create(Upload_Concat=final(part), Upload_Metadata=metadata(filename="whole.txt"))
+    file = finished(gateway, answer)
+    assert (file["filename"], file["metadata"]) == ("whole.txt", {})
