@@ -27,6 +27,7 @@ from gateway.service.streams import StreamService, StreamStatus
 
 async def append_body(
     request: Request,
+    dialect: Dialect,
     caller: Caller,
     upload_id: str,
     offset: int,
@@ -41,7 +42,7 @@ async def append_body(
     what `AppendService.append` raises.
     """
     declared = merged_digests([request.headers.getlist("content-digest")])
-    wanted = Append(offset, content_length(request), declared, complete)
+    wanted = Append(offset, content_length(request), declared, complete or (None if dialect.length_ends else False))
     try:
         return await appends.append(caller, upload_id, wanted, Pieces(body_of(request)))
     except UploadTooLong as error:

@@ -52,7 +52,7 @@ async def create(
         where["Location"] = services.locations.of(path, request.headers, request.scope["client"])
         if not is_complete(status) and (complete or has_body(request)):
             status = await append_body(
-                request, caller, status.upload.id, 0, complete=complete, streams=streams, appends=appends
+                request, dialect, caller, status.upload.id, 0, complete=complete, streams=streams, appends=appends
             )
     except SluiceError as error:
         await _after(error, caller, where, streams)
@@ -85,7 +85,7 @@ def _wanted(request: Request, dialect: Dialect, *, complete: bool) -> NewStream:
         _content_type(request) or said.content_type,
         digests=to_hex(merged_digests([request.headers.getlist("repr-digest")])),
         about=Description(metadata=dict(said.metadata)),
-        explicit=size != 0 or not dialect.leaves_empty_open,  # section 4.1.2
+        explicit=not dialect.length_ends,  # section 4.1.2
         surface={WANTED: wanted} if wanted else None,
     )
 

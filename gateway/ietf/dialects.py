@@ -21,6 +21,7 @@ NEWEST = 8
 
 _INVERTED = 3  # the last version that says Upload-Incomplete
 _ANY_TYPE = 5  # the last version whose appends have no media type of their own
+_TUS_JS = 6  # the last version that tus-js-client 4 speaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,10 @@ class Dialect:
         return self.version > _ANY_TYPE
 
     @property
-    def leaves_empty_open(self) -> bool:
-        """Whether clients create an empty upload as incomplete and never come back: tus-js-client does."""
-        return self.version < NEWEST
+    def length_ends(self) -> bool:
+        """Whether an upload is complete as soon as its length is reached, whatever is said: tus-js-client, which speaks
+        these versions, says of its last bytes that they are not, unless it sends the whole file in one request."""
+        return _INVERTED < self.version <= _TUS_JS
 
     @property
     def appended_status(self) -> int:

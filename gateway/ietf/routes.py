@@ -74,7 +74,7 @@ async def append(
         if size is not None:
             await declare(caller, upload, offset, size, streams)
         status = await append_body(
-            request, caller, upload_id, offset, complete=complete, streams=streams, appends=appends
+            request, dialect, caller, upload_id, offset, complete=complete, streams=streams, appends=appends
         )
     except SluiceError as error:
         raise in_words_of_the_draft(error, dialect, services.limits) from None

@@ -191,6 +191,17 @@ def test_a_stream_may_end_with_its_length_only(gateway: Gateway) -> None:
     assert finished(gateway, client.patch(url, 4, b"", False, Upload_Length=4, Upload_Complete=None))["size"] == 4
 
 
+@pytest.mark.parametrize("version", [5, 6])
+def test_a_length_that_is_reached_is_the_end_for_tus_js_client(gateway: Gateway, version: int) -> None:
+    """It says of the last of several chunks that it is not the last."""
+    client = Resumable(gateway.http, version)
+    url = client.new(Upload_Length=6)
+    assert client.patch(url, 0, b"abc", False).headers["upload-complete"] == "?0"
+    last = client.patch(url, 3, b"def", False)
+    assert (last.headers["upload-complete"], last.headers["upload-offset"]) == ("?1", "6")
+    assert finished(gateway, last)["size"] == 6
+
+
 def test_an_empty_file_needs_no_second_request(gateway: Gateway) -> None:
     """As tus-js-client has it: it takes any success with a Location for the creation, and the file for uploaded."""
     answer = Resumable(gateway.http, 6).create(Upload_Length=0)
