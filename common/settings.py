@@ -150,6 +150,11 @@ class StorageSettings(Group):
     s3_link_seconds: Seconds = Field(
         3600, gt=0, le=7 * 24 * 3600, description="How long a link for a direct chunk is good."
     )
+    s3_companion_direct: bool = Field(
+        True,
+        description="Uppy's S3 plugin sends parts to the store where that can be (`docs/clients.md`); "
+        "`false`: all parts to the gateway.",
+    )
 
     @field_validator("storage_url")
     @classmethod

@@ -37,6 +37,7 @@ from gateway.service.herald import Herald
 from gateway.service.ingest import IngestService
 from gateway.service.jobs import STOP_SECONDS, JobService, Waiters
 from gateway.service.limits import fitted
+from gateway.service.parts import PartService
 from gateway.service.streams import StreamService
 from gateway.service.turns import Turns
 from gateway.service.uploads import UploadService
@@ -62,6 +63,7 @@ class Services:
     finalizing: FinalizeService
     ingest: IngestService
     direct: DirectService
+    parts: PartService
     jobs: JobService
     files: FileService
     turns: Turns
@@ -134,6 +136,16 @@ async def open_services(
             finalizing=finalizing,
             ingest=IngestService(limits, uploads, finalizing, storage, memory, metrics),
             direct=DirectService(uploads, storage, settings.storage.s3_link_seconds),
+            parts=PartService(
+                limits,
+                uploads,
+                finalizing,
+                database,
+                storage,
+                memory,
+                metrics,
+                direct=settings.storage.s3_companion_direct,
+            ),
             jobs=JobService(database, lookups, bell, signals, waiters, settings.http.max_wait),
             files=FileService(limits, database, storage, metrics, accel=settings.http.accel_redirect),
             turns=turns,

@@ -19,6 +19,7 @@ from gateway.service.files import FileService
 from gateway.service.finalize import FinalizeService
 from gateway.service.ingest import IngestService
 from gateway.service.jobs import JobService
+from gateway.service.parts import PartService
 from gateway.service.streams import StreamService
 from gateway.service.uploads import UploadService
 
@@ -72,6 +73,10 @@ async def _concatenations(services: Services) -> ConcatenationService:
     return services.concatenations
 
 
+async def _parts(services: Services) -> PartService:
+    return services.parts
+
+
 async def _jobs(services: Services) -> JobService:
     return services.jobs
 
@@ -88,5 +93,6 @@ Direct = Annotated[DirectService, Depends(_direct)]
 Streams = Annotated[StreamService, Depends(_streams)]
 Appends = Annotated[AppendService, Depends(_appends)]
 Concatenations = Annotated[ConcatenationService, Depends(_concatenations)]
+Parts = Annotated[PartService, Depends(_parts)]
 Jobs = Annotated[JobService, Depends(_jobs)]
 Files = Annotated[FileService, Depends(_files)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
+from gateway.companion.surface import COMPANION
 from gateway.ietf.surface import IETF
 from gateway.surface import Surface
 from gateway.tus.surface import TUS
 
-SURFACES: tuple[Surface, ...] = (TUS, IETF)
+SURFACES: tuple[Surface, ...] = (TUS, IETF, COMPANION)
 
 
 def names() -> list[str]:

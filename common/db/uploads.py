@@ -89,6 +89,17 @@ class Uploads(Statements):
         )
         return await self._changed(statement) == 1
 
+    async def agree_chunk_size(self, tenant: str, upload_id: str, before: int, after: int) -> bool:
+        """Another chunk size for an open upload whose end is not known; False where somebody has agreed on one."""
+        statement = update(Upload).where(
+            Upload.tenant == tenant,
+            Upload.id == upload_id,
+            Upload.state == UploadState.OPEN,
+            Upload.size.is_(None),
+            Upload.chunk_size == before,
+        )
+        return await self._changed(statement.values(chunk_size=after)) == 1
+
     async def start_all(self, starts: Sequence[Start], *, wait: bool) -> set[Key]:
         """open -> finalizing for many; those that moved. Rows that somebody else holds are waited for or left out."""
         # in the order of the ids, so that two gateways never wait for each other

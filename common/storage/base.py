@@ -167,7 +167,7 @@ class Identifies(Protocol):
 @dataclass(frozen=True, slots=True)
 class PresignedChunk:
     """Where and how a client sends one chunk to the storage: a `PUT` to `url` with `headers` as they
-    are. Sizes in bytes."""
+    are. Sizes in bytes; `length` is 0 where the client decides."""
 
     index: int
     offset: int
@@ -185,7 +185,15 @@ class PresignsChunks(Protocol):
 
     async def presign(self, upload: UploadKey, indexes: Sequence[int]) -> list[PresignedChunk]:
         """Requests that anybody may send until they expire. The caller knows that the upload is open and that the
-        chunks exist. Raises FileNotFoundError when the upload is not here, StorageUnavailable."""
+        chunks exist; of an upload without a size they may have any length. Raises FileNotFoundError when the upload
+        is not here, StorageUnavailable."""
+        ...
+
+    async def measure(self, upload: UploadKey, chunk_size: int) -> None:
+        """Say what chunks the client has made, once all of an upload without a size are there; again: nothing.
+
+        Raises FileNotFoundError when the upload is not here, StorageUnavailable.
+        """
         ...
 
 

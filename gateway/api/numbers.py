@@ -29,4 +29,7 @@ def _limit(text: Any) -> int:
 Index = Annotated[int, BeforeValidator(_index), Path(description="From 0.")]
 """Of a chunk: one way to write each, so that one chunk has one address."""
 
+PartNumber = Annotated[int, BeforeValidator(_index), Path(ge=1, description="From 1.")]
+"""Of a part: a chunk as S3 counts them."""
+
 Limit = Annotated[int, BeforeValidator(_limit), Query(ge=1, le=1000, description="Most items of the page.")]

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from common.db.models import Job, Upload
 from common.db.uploads import Said
 from common.digests import Digests, StreamHasher
-from common.errors import BodyIncomplete, FileTooLarge, SluiceError
+from common.errors import BodyIncomplete, FileTooLarge, SluiceError, UploadNotOpen
 from common.settings import LimitsSettings
+from common.states import UploadState
 from common.storage.base import Segment, Storage, UploadKey
 from common.telemetry import Metrics, get_logger
 from gateway.intake import Intake, IntakeMemory, Pieces, compare_digests
@@ -21,7 +22,7 @@ from gateway.service.caller import Caller
 from gateway.service.finalize import FinalizeService
 from gateway.service.limits import chunk_size_of_stream
 from gateway.service.requests import Description, check_about, check_size
-from gateway.service.uploads import UploadService
+from gateway.service.uploads import UploadService, shape_of
 
 log = get_logger(__name__)
 
@@ -115,6 +116,32 @@ class IngestService:
         else:
             jobs = await self._finalizing.start_together(caller, uploads)
         return [Accepted(upload.filename, upload.id, job) for (upload, _), job in zip(uploads, jobs, strict=True)]
+
+    async def announce(self, caller: Caller, filename: str, content_type: str | None, about: Description) -> Upload:
+        """An upload for one file that comes later, in a request that says no more than which one it is. Raises what
+        a new upload raises."""
+        chunk_size = chunk_size_of_stream(self._limits, self._storage.chunk_limits, None)
+        upload = self._uploads.new_row(caller, filename, content_type, about, None, chunk_size)
+        await self._uploads.insert(upload)
+        return upload
+
+    async def receive_announced(self, caller: Caller, upload_id: str, pieces: Pieces) -> Job:
+        """Store it and finalize. What a broken request has left is gone over by the next one; when the file has
+        arrived before, the same job again.
+
+        Raises UploadNotFound, UploadNotOpen, FileTooLarge, ChunkConflict, BodyIncomplete, InsufficientStorage,
+        StorageUnavailable.
+        """
+        upload = await self._uploads.load(caller, upload_id)
+        if upload.state != UploadState.OPEN:
+            return await self._finalizing.finalize(caller, upload_id, {})
+        if upload.size is not None or upload.direct or upload.stream:
+            raise UploadNotOpen("This upload was not made for a form.", state=upload.state)
+        entry = Received(upload, 0)
+        await self._storage.begin(UploadKey(upload.tenant, upload.id), shape_of(upload))
+        await self._store(entry, pieces, None)
+        said = Said(entry.size, upload.description, upload.meta, upload.tags, upload.digests)
+        return await self._finalizing.start_job(caller, upload, said)
 
     def discard_later(self, caller: Caller, delivery: Delivery) -> None:
         """The same for a client that shall not wait: the database is away. What cannot be ended now expires."""

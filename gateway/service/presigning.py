@@ -23,5 +23,10 @@ async def check_direct(storage: Storage) -> None:
         )
 
 
+async def signs_links(storage: Storage) -> bool:
+    """Whether the storage, and the store behind it, can. Raises StorageUnavailable."""
+    return _presigns(storage) and await storage.presigns()
+
+
 def _presigns(storage: object) -> TypeGuard[PresignsChunks]:
     return hasattr(storage, "presign")

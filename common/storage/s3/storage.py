@@ -166,19 +166,25 @@ class S3Storage:
         return (await self._store.capabilities()).listed_crc64
 
     async def presign(self, upload: UploadKey, indexes: Sequence[int]) -> list[PresignedChunk]:
-        """The length is signed. The store computes the checksum of what it takes, and `receipts` tells it."""
+        """The length is signed where it is known. The store computes the checksum of what it takes, and `receipts`
+        tells it."""
         await self._store.check()
         found = await self._uploads.look(upload)
         multipart = await self._uploads.multipart(found, fresh=True)
         target = self._store.keys.object(found.begun.target)
         links: list[PresignedChunk] = []
         for index in indexes:
-            length = found.begun.length_of(index + 1) or 0
-            names = {"Key": target, "UploadId": multipart, "PartNumber": index + 1, "ContentLength": length}
+            length = found.begun.length_of(index + 1)
+            signed = {} if length is None else {"ContentLength": length}
+            names = {"Key": target, "UploadId": multipart, "PartNumber": index + 1, **signed}
             url = await self._signer.presigned("upload_part", self._settings.s3_link_seconds, **names)
-            headers = {"Content-Length": str(length)}
-            links.append(PresignedChunk(index, index * found.begun.chunk_size, length, url, headers))
+            headers = {} if length is None else {"Content-Length": str(length)}
+            links.append(PresignedChunk(index, index * found.begun.chunk_size, length or 0, url, headers))
         return links
+
+    async def measure(self, upload: UploadKey, chunk_size: int) -> None:
+        await self._store.check()
+        await self._uploads.measure(await self._uploads.look(upload), chunk_size)
 
     async def last_activity(self, upload: UploadKey) -> datetime | None:
         await self._store.check()

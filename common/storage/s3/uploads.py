@@ -10,6 +10,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 from common.errors import StorageUnavailable
@@ -51,6 +52,13 @@ class Uploads:
         upload = await self.look(key)
         if not upload.begun.single and not upload.begun.stream and upload.begun.size is not None:
             await self.multipart(upload)
+
+    async def measure(self, upload: Upload, chunk_size: int) -> None:
+        """Let the record say how large the parts of a direct upload are: nobody else has counted with it yet."""
+        if upload.begun.chunk_size == chunk_size:
+            return
+        measured = replace(upload.begun, chunk_size=chunk_size)
+        await self._store.client.call("put_object", Key=self._store.keys.begun(upload.key), Body=measured.pack())
 
     async def find(self, key: UploadKey) -> Upload:
         """From memory, where it is known: it may be gone meanwhile. Raises FileNotFoundError."""

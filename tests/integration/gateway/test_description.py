@@ -27,7 +27,7 @@ def test_limits_follow_the_settings(open_gateway: OpenGateway) -> None:
     assert (limits["chunk_size"]["min"], limits["chunk_size"]["max"]) == (1024, 8 * 2**20)
     assert (limits["max_tags"], limits["allowed_extensions"]) == (3, ["csv", "png"])
     assert limits["digest_algorithms"] == ["sha-256", "sha-512", "crc32c", "crc64nvme"]
-    assert limits["surfaces"] == ["native", "tus", "ietf"]
+    assert limits["surfaces"] == ["native", "tus", "ietf", "companion"]
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/startupz"])
