@@ -59,7 +59,7 @@ migrate: $(RUNTIME)  ## bring the database of SLUICE_DATABASE_URL to the newest 
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --ignore=tests/manifests/test_processes.py
 
 .PHONY: test
-test: $(DEV)  ## the whole suite, with the short form of the faults; ARGS="-k words" for a part of it, one by one
+test: $(DEV) $(CLIENTS)  ## the whole suite, with the short form of the faults; ARGS="-k words" for a part of it, one by one
 	@$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL))
 
 # A real API server with its etcd, built from Go modules: a quarter of an hour, once.
@@ -106,6 +106,19 @@ test-s3: $(DEV) .cache/versitygw  ## S3 storage against moto and versitygw, and 
 	@S3_STORE=versitygw CONTRACT_CHUNK=5242880 $(BIN)/python -m pytest tests/contract -k s3 $(ARGS)
 	@S3_STORE=versitygw CONTRACT_CHUNK=5242880 $(BIN)/python -m pytest tests/faults/store $(ARGS)
 	@E2E_STORAGE=s3 E2E_DATABASE=postgresql $(BIN)/python -m pytest tests/e2e $(ARGS)
+
+# Released upload clients at pinned versions, for tests/clients; its tests are skipped where there is no npm.
+CLIENTS := tests/clients/node_modules/.package-lock.json
+$(CLIENTS): tests/clients/package-lock.json
+	@command -v npm >/dev/null && cd tests/clients && npm ci --silent \
+		|| echo "npm could not install the clients of tests/clients: their tests are skipped"
+
+.PHONY: clients
+clients: $(CLIENTS)  ## install the released upload clients that tests/clients runs
+
+.PHONY: test-clients
+test-clients: $(DEV) $(CLIENTS)  ## tus-js-client, tuspy and Uppy in Chromium in all places (minutes); ARGS as for test
+	@$(BIN)/python -m pytest tests/clients --clients=full $(ARGS)
 
 .PHONY: lint
 lint: $(DEV)  ## ruff rules, formatting, import contracts; changes nothing

@@ -21,6 +21,7 @@ settings.register_profile("any speed", deadline=None)
 settings.load_profile("any speed")
 
 pytest_plugins = [
+    "tests.fixtures.clients",
     "tests.fixtures.faults",
     "tests.fixtures.guards",
     "tests.fixtures.network",

@@ -1,0 +1,154 @@
+"""Released clients against the whole service. `--clients=full` runs every test in every place; without it runs the
+short form: one place, and the tests that are not marked as long.
+
+The clients are installed by `make clients`; what the machine lacks skips its tests with the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.fleet import Fleet, fleet_of
+from tests.clients.page_server import served
+from tests.fixtures.s3 import S3Server, new_bucket
+
+HERE = Path(__file__).parent
+PLACES = ("local-1", "local-3", "s3-3")
+SHORT = "local-3"
+MIB = 1024**2
+ARTIFACTS = HERE.parents[1] / ".cache" / "screenshots"
+RUN_SECONDS = 110.0
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "fleet" in metafunc.fixturenames:
+        places = PLACES if metafunc.config.getoption("--clients") == "full" else (SHORT,)
+        metafunc.parametrize("fleet", places, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def fleet(
+    request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """Gateways and a worker in one of PLACES: where the bytes are, and how many gateways."""
+    storage, gateways = request.param.split("-")
+    folder = tmp_path_factory.mktemp(f"fleet-{request.param}")
+    place = {"SLUICE_STORAGE_URL": f"file://{folder / 'storage'}", "SLUICE_DURABILITY": "none"}
+    if storage == "s3":
+        moto: S3Server = request.getfixturevalue("moto_server")
+        place = {"SLUICE_STORAGE_URL": f"s3://{new_bucket(moto)}", **moto.settings}
+    with fleet_of(int(gateways), place, redis_server, folder) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A file on this machine: random bytes under a name that no other file has."""
+
+    path: Path
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+
+MakeSample = Callable[[int], Sample]
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> MakeSample:
+    """Make a file of so many bytes."""
+
+    def make(size: int) -> Sample:
+        content = os.urandom(size)
+        path = tmp_path / f"{secrets.token_hex(6)}.bin"
+        path.write_bytes(content)
+        return Sample(path, hashlib.sha256(content).hexdigest())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Path of node, with the clients installed."""
+    binary = shutil.which("node")
+    if binary is None:
+        pytest.skip("no node on this machine")
+    if not (HERE / "node_modules" / ".package-lock.json").exists():
+        pytest.skip("the clients are not installed: `make clients`, where there is npm")
+    return binary
+
+
+@dataclass(frozen=True)
+class Run:
+    """A program that has ended: its exit status (negative: the signal) and the JSON lines that it printed."""
+
+    status: int
+    lines: list[dict[str, Any]]
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["event"] == event]
+
+
+RunNode = Callable[..., Run]
+
+
+@pytest.fixture(scope="session")
+def run_node(node: str) -> RunNode:
+    """Run a program of this folder with one JSON argument."""
+
+    def run(program: str, **options: Any) -> Run:
+        ended = subprocess.run(
+            [node, str(HERE / "programs" / program), json.dumps(options)],
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+        assert not ended.stderr, ended.stderr
+        return Run(ended.returncode, [json.loads(line) for line in ended.stdout.splitlines()])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a browser that speaks the protocol of Chromium's tools."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if (binary := shutil.which(name)) is not None:
+            return binary
+    pytest.skip("no Chromium on this machine (Debian: chromium)")
+
+
+@pytest.fixture(scope="session")
+def page(node: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the page with Uppy, of another origin than the service."""
+    folder = tmp_path_factory.mktemp("pages")
+    command = [node, str(HERE / "programs" / "bundle.js"), str(HERE / "pages" / "uppy.js"), str(folder)]
+    subprocess.run(command, check=True, capture_output=True, cwd=HERE)
+    shutil.copy(HERE / "pages" / "uppy.html", folder)
+    with served(folder) as url:
+        yield f"{url}/uppy.html"
+
+
+@pytest.fixture
+def screenshot(request: pytest.FixtureRequest) -> Path:
+    """Where the picture of this test is kept, to be looked at."""
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    return ARTIFACTS / f"{request.node.name}.png"

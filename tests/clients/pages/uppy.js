@@ -1,0 +1,34 @@
+// A page with Uppy's Dashboard as its manual shows it. The query says how it uploads:
+// ?plugin=tus&endpoint=URL[&chunk=BYTES], or ?plugin=s3&endpoint=URL[&multipart=1].
+
+import AwsS3 from '@uppy/aws-s3'
+import Uppy from '@uppy/core'
+import Dashboard from '@uppy/dashboard'
+import GoldenRetriever from '@uppy/golden-retriever'
+import Tus from '@uppy/tus'
+
+import '@uppy/core/css/style.min.css'
+import '@uppy/dashboard/css/style.min.css'
+
+const query = new URLSearchParams(location.search)
+const endpoint = query.get('endpoint')
+const uppy = new Uppy({ debug: true })
+  .use(Dashboard, { target: '#dashboard', inline: true, proudlyDisplayPoweredByUppy: false })
+  .use(GoldenRetriever, { indexedDB: { maxFileSize: 2 ** 30, maxTotalSize: 2 ** 31 } })
+
+if (query.get('plugin') === 'tus') {
+  uppy.use(Tus, { endpoint, chunkSize: Number(query.get('chunk') ?? Infinity) })
+} else {
+  uppy.use(AwsS3, {
+    companionEndpoint: endpoint,
+    shouldUseMultipart: query.get('multipart') === '1',
+  })
+}
+
+// what a test wants to know, in order
+window.happened = []
+const note = (event, more) => window.happened.push({ event, ...more })
+uppy.on('upload-success', (file, response) => note('success', { name: file.name, url: response.uploadURL }))
+uppy.on('upload-error', (file, error) => note('error', { name: file.name, message: String(error) }))
+uppy.on('restored', () => note('restored', {}))
+window.uppy = uppy

@@ -1,0 +1,113 @@
+"""tus-js-client in Node, by tus and by its two settings for the IETF draft: killed, in parallel, over a bad link."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from random import Random
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.clients.conftest import HERE, MIB, RUN_SECONDS, MakeSample, Run, RunNode, Sample
+from tests.clients.fleet import Fleet
+from tests.fixtures.bad_link import BadLink, Manner, any_manner
+
+CHUNK = 5 * MIB
+RETRIES = [0, 50, 100, 200, 400] * 12  # milliseconds
+SETTINGS = {"tus-v1": "/tus/", "ietf-draft-03": "/resumable/", "ietf-draft-05": "/resumable/"}
+
+
+def assert_uploaded(fleet: Fleet, run: Run, one: Sample) -> None:
+    assert run.status == 0, run.of("error")
+    assert fleet.listed(one.name)["digests"]["sha-256"] == one.sha256
+
+
+def offsets_of(run: Run) -> list[int]:
+    """Where each append began."""
+    return [int(line["offset"]) for line in run.of("request") if line["method"] == "PATCH"]
+
+
+@pytest.mark.parametrize("protocol", SETTINGS)
+def test_a_whole_file_in_one_request(fleet: Fleet, run_node: RunNode, sample: MakeSample, protocol: str) -> None:
+    one = sample(12 * MIB + 3)
+    run = run_node(
+        "tus.js", endpoint=fleet.url + SETTINGS[protocol], protocol=protocol, file=str(one.path), name=one.name
+    )
+    assert_uploaded(fleet, run, one)
+
+
+@pytest.mark.parametrize("protocol", SETTINGS)
+@pytest.mark.long_form
+def test_chunks_of_5_mib(fleet: Fleet, run_node: RunNode, sample: MakeSample, protocol: str) -> None:
+    one = sample(2 * CHUNK + 3)
+    endpoint = fleet.url + SETTINGS[protocol]
+    run = run_node("tus.js", endpoint=endpoint, protocol=protocol, file=str(one.path), name=one.name, chunkSize=CHUNK)
+    assert offsets_of(run)[-1] == 2 * CHUNK
+    assert_uploaded(fleet, run, one)
+
+
+@pytest.mark.parametrize("protocol", SETTINGS)
+@pytest.mark.parametrize("chunk", [None, CHUNK], ids=["one-request", "chunks"])
+def test_a_killed_client_goes_on_where_it_was(
+    fleet: Fleet, run_node: RunNode, sample: MakeSample, tmp_path: Path, protocol: str, chunk: int | None
+) -> None:
+    one = sample(24 * MIB)
+    options = {
+        "endpoint": fleet.url + SETTINGS[protocol],
+        "protocol": protocol,
+        "file": str(one.path),
+        "name": one.name,
+        "store": str(tmp_path / "urls.json"),
+        **({"chunkSize": chunk} if chunk else {}),
+    }
+    killed = run_node("tus.js", **options, dieAt=14 * MIB)
+    again = run_node("tus.js", **options)
+    assert killed.status == -signal.SIGKILL
+    assert again.of("start") == [{"event": "start", "resumed": True}]
+    assert 0 < offsets_of(again)[0] < one.size
+    assert_uploaded(fleet, again, one)
+
+
+def test_four_uploads_in_parallel_become_one_file(fleet: Fleet, run_node: RunNode, sample: MakeSample) -> None:
+    one = sample(12 * MIB + 1)
+    run = run_node("tus.js", endpoint=f"{fleet.url}/tus/", file=str(one.path), name=one.name, parallelUploads=4)
+    assert_uploaded(fleet, run, one)
+
+
+def test_a_stream_whose_length_comes_last(fleet: Fleet, run_node: RunNode, sample: MakeSample) -> None:
+    one = sample(6 * MIB + 1)
+    run = run_node(
+        "tus.js", endpoint=f"{fleet.url}/tus/", file=str(one.path), name=one.name, stream=True, chunkSize=2 * MIB
+    )
+    assert_uploaded(fleet, run, one)
+
+
+@pytest.mark.parametrize("protocol", SETTINGS)
+@pytest.mark.long_form
+async def test_a_bad_link_is_no_error(fleet: Fleet, node: str, sample: MakeSample, protocol: str) -> None:
+    one = sample(3 * MIB)
+    target = urlsplit(fleet.url)
+    async with BadLink(str(target.hostname), int(target.port or 0), seed=8, draw=_no_crawl) as link:
+        options = {
+            "endpoint": link.url + SETTINGS[protocol],
+            "protocol": protocol,
+            "file": str(one.path),
+            "name": one.name,
+            "chunkSize": 256 * 1024,
+            "retryDelays": RETRIES,
+        }
+        process = await asyncio.create_subprocess_exec(
+            node, str(HERE / "programs" / "tus.js"), json.dumps(options), stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), RUN_SECONDS)
+    run = Run(process.returncode or 0, [json.loads(line) for line in output.splitlines()])
+    assert run.of("retry"), "the link was not bad"
+    assert_uploaded(fleet, run, one)
+
+
+def _no_crawl(random: Random) -> Manner:
+    """Any manner but the slow ones: they are about deadlines, which have tests of their own."""
+    while (manner := any_manner(random)).name in ("slow", "sliced"):
+        pass
+    return manner
