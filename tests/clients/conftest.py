@@ -52,6 +52,16 @@ def fleet(
         yield running
 
 
+@pytest.fixture(scope="session")
+def direct_fleet(
+    versitygw_server: S3Server, redis_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """One over a store that tells the checksums of parts, so that pages send them there."""
+    place = {"SLUICE_STORAGE_URL": f"s3://{new_bucket(versitygw_server, for_pages=True)}", **versitygw_server.settings}
+    with fleet_of(3, place, redis_server, tmp_path_factory.mktemp("fleet-direct")) as running:
+        yield running
+
+
 @dataclass(frozen=True)
 class Sample:
     """A file on this machine: random bytes under a name that no other file has."""
