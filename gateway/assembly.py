@@ -117,6 +117,7 @@ async def open_services(
         facts = FactsCache()
         lookups = Lookups(database)
         limits = fitted(settings.limits, storage.chunk_limits)
+        direct = settings.storage.s3_companion_direct
         herald = Herald(AheadNews(redis, settings.redis), storage, settings.storage)
         stack.push_async_callback(herald.close)
         uploads = UploadService(limits, database, lookups, storage, facts, herald)
@@ -136,16 +137,7 @@ async def open_services(
             finalizing=finalizing,
             ingest=IngestService(limits, uploads, finalizing, storage, memory, metrics),
             direct=DirectService(uploads, storage, settings.storage.s3_link_seconds),
-            parts=PartService(
-                limits,
-                uploads,
-                finalizing,
-                database,
-                storage,
-                memory,
-                metrics,
-                direct=settings.storage.s3_companion_direct,
-            ),
+            parts=PartService(limits, uploads, finalizing, database, storage, memory, metrics, direct=direct),
             jobs=JobService(database, lookups, bell, signals, waiters, settings.http.max_wait),
             files=FileService(limits, database, storage, metrics, accel=settings.http.accel_redirect),
             turns=turns,
