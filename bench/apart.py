@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.sends import native, plain, tus
+from bench.sends import native, plain, streams, tus
 
 CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "native.big": native.big,
@@ -23,6 +23,7 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "native.look": native.look,
     "native.one_by_one": native.one_by_one,
     "native.finalize": native.finalize,
+    "streams.big": streams.big,
     "tus.big": tus.big,
     "tus.small": tus.small,
     "plain.dropped": plain.dropped,

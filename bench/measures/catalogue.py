@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.measures import download, finalize, large, listing, memory, queue, small
+from bench.measures import download, finalize, large, listing, memory, queue, small, streams
 from bench.rows import Result
 from bench.setting import Setting
 
@@ -35,5 +35,12 @@ WORKLOADS = (
     Workload(("e",), "memory", "Memory with slow uploads", memory.measure, {}),
     Workload(("f",), "download", "Downloads", download.measure, {download.RATE: "nginx", large.CPU: "nginx"}),
     Workload(("g",), "listing", "Listing and polling", listing.measure, {}),
+    Workload(
+        ("i",),
+        "streams",
+        "One large file as one stream",
+        streams.measure,
+        {large.READY: streams.CHUNKS, large.RECEIVED: streams.CHUNKS},
+    ),
 )
 BY_NAME = {workload.name: workload for workload in WORKLOADS}

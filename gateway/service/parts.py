@@ -142,12 +142,12 @@ class PartService:
         """The size of the parts. The row says it first, then the upload begins in the storage: where it has begun,
         the row is right."""
         upload = await self._open(caller, key.upload_id)
-        if upload.size is not None or upload.direct or upload.stream:
+        if upload.direct or upload.stream:
             raise UploadNotOpen("This upload takes no parts here.", state=upload.state)
-        if number == 1 and not await self._has_begun(key):
+        if upload.size is None and number == 1 and not await self._has_begun(key):
             upload = await self._first(caller, upload, length)
             await self._storage.begin(key, shape_of(upload))
-        else:
+        elif upload.size is None:  # otherwise it was open before, and damage has opened it again
             await self._begun(key)
             upload = await self._open(caller, key.upload_id)
         self._agreed[key] = upload.chunk_size

@@ -48,7 +48,9 @@ def test_chunks_of_5_mib(fleet: Fleet, run_node: RunNode, sample: MakeSample, pr
 
 
 @pytest.mark.parametrize("protocol", SETTINGS)
-@pytest.mark.parametrize("chunk", [None, CHUNK], ids=["one-request", "chunks"])
+@pytest.mark.parametrize(
+    "chunk", [pytest.param(None, id="one-request"), pytest.param(CHUNK, id="chunks", marks=pytest.mark.long_form)]
+)
 def test_a_killed_client_goes_on_where_it_was(
     fleet: Fleet, run_node: RunNode, sample: MakeSample, tmp_path: Path, protocol: str, chunk: int | None
 ) -> None:

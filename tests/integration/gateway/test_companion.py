@@ -138,6 +138,21 @@ def test_completing_again_gives_the_same_job(gateway: Gateway) -> None:
     assert complete(gateway, upload, etags).json() == first
 
 
+def test_damaged_parts_may_be_sent_again(gateway: Gateway) -> None:
+    content = os.urandom(PART + 10)
+    upload = created(gateway)
+    etags = etags_of(gateway, upload, content[:PART], content[PART:])
+    with (gateway.upload_folder(upload["uploadId"]) / "data").open("r+b") as stored:
+        stored.write(b"damage")
+    damaged = gateway.ended(complete(gateway, upload, etags).json()["job_id"])
+    left = [part["PartNumber"] for part in listed(gateway, upload)]
+    put(gateway, upload, 1, content[:PART])
+    ended = gateway.ended(complete(gateway, upload, etags).json()["job_id"])
+
+    assert (damaged["error"]["code"], left) == ("chunks_damaged", [2])
+    assert gateway.http.get(ended["links"]["content"]).content == content
+
+
 def test_completing_names_the_parts_that_are_missing(gateway: Gateway) -> None:
     upload = created(gateway)
     etags = etags_of(gateway, upload, os.urandom(PART))
