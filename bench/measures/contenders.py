@@ -39,15 +39,20 @@ def rivals(folder: Path) -> Iterator[Start]:
         yield kind.name, servers.rival(kind, folder)
 
 
-def conditions(setting: Setting, *more: str) -> list[str]:
+def conditions(*more: str) -> list[str]:
     """What stands above a table: who ran how, and what was made durable."""
     fsync = "; ".join(f"{kind.name} ({kind.about}): {kind.fsync}" for kind in RIVALS)
     return [
         "Sluice: `sluice up`, 1 gateway, 1 worker, Redis, SQLite; fsync off unless the row says so.",
         f"fsync of the rivals, by their own code: {fsync}.",
-        f"{setting.form.rounds} interleaved rounds, medians; one driver for all, over loopback.",
         *more,
     ]
+
+
+def rounds(setting: Setting) -> str:
+    """How often, in words."""
+    number = setting.form.rounds
+    return f"{number} interleaved rounds, medians" if number > 1 else "one round"
 
 
 def _sub(folder: Path, name: str) -> Path:

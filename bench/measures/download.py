@@ -13,7 +13,7 @@ import pytest
 
 from bench import servers
 from bench.forms import CHUNK, GIB, MIB
-from bench.measures.contenders import DEFAULT, conditions, ours, rivals
+from bench.measures.contenders import DEFAULT, conditions, ours, rivals, rounds
 from bench.measures.large import CPU
 from bench.rivals.install import Missing
 from bench.rows import FAILURES, Result, Take, interleave
@@ -32,8 +32,7 @@ def measure(setting: Setting) -> Result:
     form = setting.form
     result = Result(
         conditions(
-            setting,
-            f"{form.big // MIB} MiB, from the page cache; the driver lets the kernel drop what arrives.",
+            f"{form.big // MIB} MiB from the page cache, {rounds(setting)}; what arrives is dropped by the kernel.",
             "nginx: one process, sendfile. Behind nginx: the gateway decides, nginx sends (`SLUICE_ACCEL_REDIRECT`).",
             "The rivals know no ranges, tuspyserver no downloads; tusd locks an upload for each of its readers.",
         )

@@ -12,7 +12,7 @@ from awscrt import checksums
 
 from bench.driver import Connection
 from bench.forms import GIB, MIB
-from bench.measures.contenders import DEFAULT, RECEIPTS, ours
+from bench.measures.contenders import DEFAULT, RECEIPTS, ours, rounds
 from bench.measures.large import HASHLIB, hash_seconds
 from bench.rows import Result, Take, interleave
 from bench.servers import Server
@@ -34,7 +34,7 @@ def measure(setting: Setting) -> Result:
             "Sluice: `sluice up`, 1 gateway, 1 worker, Redis, SQLite; fsync off.",
             "From the finalize request until the job has succeeded. The data are holes, so no disk is read.",
             f"All chunks of {CHUNK // MIB} MiB have receipts.",
-            f"{form.rounds} interleaved rounds, medians; above {FEW_ABOVE // GIB} GiB the bytes are read once.",
+            f"Measured in {rounds(setting)}; above {FEW_ABOVE // GIB} GiB the bytes are read once.",
             "hashlib: the same file, SHA-256 in 1 MiB reads. A small file's time is the job's, not the hashing's.",
         ]
     )

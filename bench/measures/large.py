@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import servers
 from bench.forms import CHUNK, GIB, MIB
-from bench.measures.contenders import BARE, COPY, conditions, ours, rivals
+from bench.measures.contenders import BARE, COPY, conditions, ours, rivals, rounds
 from bench.rows import Result, Take, interleave
 from bench.servers import Server
 from bench.setting import Setting
@@ -21,7 +21,7 @@ HASHLIB = "hashlib"
 def measure(setting: Setting) -> Result:
     form = setting.form
     result = Result(
-        conditions(setting, f"{form.big // MIB} MiB of random bytes; ours in chunks of {CHUNK // MIB} MiB.")
+        conditions(f"{form.big // MIB} MiB of random bytes, {rounds(setting)}; ours in chunks of {CHUNK // MIB} MiB.")
     )
     source, folder = setting.source(form.big), setting.subfolder("large")
     setting.warm(2 * form.big)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from bench import servers
+from bench.measures.contenders import rounds
 from bench.measures.databases import fill, job_id, migrate, postgres_url
 from bench.rows import FAILURES, Result, Take, interleave
 from bench.servers import Server
@@ -23,7 +24,7 @@ def measure(setting: Setting) -> Result:
         [
             "Sluice: `sluice up`, 1 gateway, 1 worker, Redis; PostgreSQL on a unix socket without fsync. No scrub.",
             f"Tables with {numbers} files and as many jobs, put there by SQL; pages of {LIMIT}.",
-            f"{form.looks} requests of each kind in each of {form.rounds} interleaved rounds, one after the other.",
+            f"{form.looks} requests of each kind in each round, one after the other; {rounds(setting)}.",
         ]
     )
     with ExitStack() as opened:

@@ -17,10 +17,9 @@ def measure(setting: Setting) -> Result:
     form = setting.form
     result = Result(
         conditions(
-            setting,
-            f"One run, not rounds: uploads of {SIZE // MIB} MiB each, all open at once, every one brings 16 KiB twenty "
-            f"times within {form.slow_seconds:.0f} s; RSS of the process that takes the bytes (ours: the gateway), "
-            "looked at after each of the twenty. Numbers go up on the same process.",
+            f"Uploads of {SIZE // MIB} MiB, all open; each brings 16 KiB twenty times in {form.slow_seconds:g} s.",
+            "RSS of the process that takes the bytes (ours: the gateway), the highest after each of the twenty.",
+            "One run, not rounds; the numbers go up on the same process.",
         )
     )
     folder = setting.subfolder("memory")

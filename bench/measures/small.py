@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.forms import MIB
-from bench.measures.contenders import DEFAULT, SAFE, conditions, ours, rivals
+from bench.measures.contenders import DEFAULT, SAFE, conditions, ours, rivals, rounds
 from bench.rows import Result, Take, interleave
 from bench.servers import Server
 from bench.setting import Setting
@@ -18,8 +18,7 @@ def measure(setting: Setting) -> Result:
     counts = ", ".join(f"{count} files of {size_name(size)}" for size, count in form.small)
     result = Result(
         conditions(
-            setting,
-            f"{counts} over {CONNECTIONS} connections; a fifth of them for a row with a star, which is slow.",
+            f"{counts} over {CONNECTIONS} connections, {rounds(setting)}; a fifth of them for a row with a star.",
             "Ours: one `POST /v1/files` each, then every job is polled. Rivals: create and append, or both at once.",
         )
     )
