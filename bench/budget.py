@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench.forms import FORMS
-from bench.measures.contenders import BARE, DEFAULT, NODE, RECEIPTS, TUSD
+from bench.measures.contenders import BARE, BY_TUS, DEFAULT, NODE, RECEIPTS, TUSD
 from bench.measures.download import NGINX, WHOLE
 from bench.measures.download import RATE as DOWNLOADED
 from bench.measures.finalize import RATE as READ_BACK
@@ -64,6 +64,8 @@ def _large(results: Results) -> Iterator[Verdict]:
     for case in ("1 connection", four):
         found = _ratio(results, "large", (case, DEFAULT, RECEIVED), (case, BARE, RECEIVED))
         yield from _at_least(f"receiving over {case} against the bare handler", found, 0.8)
+    found = _ratio(results, "large", ("1 connection", BY_TUS, READY), ("1 connection", DEFAULT, READY))
+    yield from _at_least("one stream by tus against our own surface", found, 0.9)
 
 
 def _finalize(results: Results) -> Iterator[Verdict]:

@@ -105,9 +105,9 @@ def _large(result: Result) -> Any:
     cases = [large.case(number) for number in (1, 4, 16)]
     figure = _stacked(result, large.READY, cases, "One large file until it can be downloaded (longer is better)")
     node = result.find(cases[1], NODE, large.READY)
-    if node is not None and node.values:
+    panels = [axes for axes in figure.axes if axes.get_title(loc="left") == cases[1]]
+    for axes in panels if node is not None and node.values else ():
         for factor in (1.3, 1.8):
-            axes = figure.axes[1]
             axes.axvline(factor * node.median, color="#333333", linestyle=":", linewidth=1)
             above = axes.get_xaxis_transform()  # x of the data, y from the bottom (0) to the top (1) of the panel
             label = f"{factor}x of {NODE}"

@@ -13,6 +13,7 @@ from bench.setting import Setting
 
 DEFAULT = "Sluice, SHA-256"
 RECEIPTS = "Sluice, receipts"
+BY_TUS = "Sluice, SHA-256, by tus"
 SAFE = "Sluice, SHA-256, fsync"
 BARE = "bare handler"
 COPY = "cp + sha256sum"

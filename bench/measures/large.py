@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from bench import servers
 from bench.forms import CHUNK, GIB, MIB
-from bench.measures.contenders import BARE, COPY, conditions, ours, rivals, rounds
+from bench.measures.contenders import BARE, BY_TUS, COPY, DEFAULT, conditions, ours, rivals, rounds
 from bench.rows import Result, Take, interleave
 from bench.servers import Server
 from bench.setting import Setting
@@ -28,12 +29,18 @@ def measure(setting: Setting) -> Result:
     starts = [*ours(folder), (BARE, servers.bare(folder)), *rivals(folder)]
     with setting.side_by_side(starts, result) as running:
         takes = [_copy(result, source, folder), _hash(result, source)]
+        standing = [*running, *(_by_tus(server) for server in running if server.name == DEFAULT)]
         for connections in form.connections:
-            takes += [take for server in running if (take := _take(setting, result, server, source, connections))]
+            takes += [take for server in standing if (take := _take(setting, result, server, source, connections))]
         interleave(takes, form.rounds, result, setting.say)
     _one_stream(result, running, form.connections)
     result.driver_cpu = setting.driver_load()
     return result
+
+
+def _by_tus(server: Server) -> Server:
+    """The same processes by another protocol."""
+    return replace(server, name=BY_TUS, speaks="tus", url=f"{server.url}/tus")
 
 
 def case(connections: int) -> str:
@@ -46,7 +53,7 @@ def _take(setting: Setting, result: Result, server: Server, source: Path, connec
     if kind is not None and connections > 1 and not kind.parallel:
         return None
     call = {"native": "native.big", "plain": "plain.dropped", "tus": "tus.big"}[server.speaks]
-    more = {"patch": kind.patch} if kind else {"chunk": CHUNK}
+    more = {"patch": kind.patch} if kind else {"job": True} if server.speaks == "tus" else {"chunk": CHUNK}
     size = source.stat().st_size
     label = case(connections)
 

@@ -13,15 +13,19 @@ from bench.driver import Connection, expect, share
 
 VERSION = "Tus-Resumable: 1.0.0\r\n"
 BODY = "Content-Type: application/offset+octet-stream\r\n"
+LONGEST_JOB, LOOK = 120.0, 0.01  # seconds: for a job, and between two looks
 # Some servers want both names before they show an upload.
 NAMES = ("filename", "bench.bin"), ("filetype", "application/octet-stream")
 METADATA = ",".join(f"{key} {b64encode(value.encode()).decode()}" for key, value in NAMES)
 
 
-def big(url: str, path: str, connections: int, patch: int | None = None, keep: bool = False) -> dict[str, Any]:
+def big(
+    url: str, path: str, connections: int, patch: int | None = None, keep: bool = False, job: bool = False
+) -> dict[str, Any]:
     """One file in so many parallel parts that are put together at the end; with one connection, one upload.
 
-    `patch`: bytes of one `PATCH`; None: each part in one.
+    `patch`: bytes of one `PATCH`; None: each part in one. `job`: the file is finished after the last answer, so look
+    until it can be downloaded.
     """
     file = Path(path)
     size, control = file.stat().st_size, Connection(url)
@@ -32,11 +36,16 @@ def big(url: str, path: str, connections: int, patch: int | None = None, keep: b
             _append(control, where, opened.fileno(), 0, size, patch or size)
         else:
             where = _parallel(control, url, opened.fileno(), size, connections, patch)
+    received = time.perf_counter()
+    while job and control.ask("HEAD", where).status != 200:  # no version: the file is asked for, not the upload
+        if time.perf_counter() - received > LONGEST_JOB:
+            raise RuntimeError(f"{where} is not there after {LONGEST_JOB:.0f} s")
+        time.sleep(LOOK)
     ready = time.perf_counter()
     if not keep:
         control.ask("DELETE", where, headers=VERSION)
     control.close()
-    return {"receive": ready - began, "ready": ready - began, "where": where}
+    return {"receive": received - began, "ready": ready - began, "where": where}
 
 
 def _parallel(control: Connection, url: str, file: int, size: int, connections: int, patch: int | None) -> str:
