@@ -9,13 +9,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.fixtures.redis import redis_binary
 from tests.fixtures.servers import running, short_folder
+from tests.integration.gateway.rig import Gateway, environment_of, until
 
 ROOT = Path(__file__).parents[3]
 STOP_SECONDS = 20.0
+
+
+@contextmanager
+def gateway_process(
+    folder: Path, redis_url: str, port: int, *, log_name: str = "gateway.log", **settings: str
+) -> Iterator[tuple[Gateway, subprocess.Popen[bytes]]]:
+    """A gateway on this port over `folder`, where there is a database; keyword arguments are settings."""
+    environment = environment_of(folder, redis_url, LOG_LEVEL="info", **settings)
+    log = folder / log_name
+    with part("gateway", "--port", str(port), environment=environment, log=log) as process:
+        until(lambda: "gateway.listening" in log.read_text() or process.poll() is not None)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            yield Gateway(folder, port, client, None, environment), process
 
 
 @contextmanager

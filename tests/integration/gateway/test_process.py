@@ -2,31 +2,16 @@
 
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from gateway.__main__ import main
-from tests.integration.gateway.processes import part, run_part
+from tests.integration.gateway.processes import gateway_process, run_part
 from tests.integration.gateway.rig import Gateway, assert_problem, environment_of, until
-
-
-@contextmanager
-def gateway_process(
-    folder: Path, redis_url: str, port: int, **settings: str
-) -> Iterator[tuple[Gateway, subprocess.Popen[bytes]]]:
-    environment = environment_of(folder, redis_url, LOG_LEVEL="info", **settings)
-    log = folder / "gateway.log"
-    with part("gateway", "--port", str(port), environment=environment, log=log) as process:
-        until(lambda: "gateway.listening" in log.read_text() or process.poll() is not None)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
-            yield Gateway(folder, port, client, None, environment), process
 
 
 @pytest.fixture
