@@ -65,7 +65,7 @@ class AppendService:
         or the server ends; what arrived is kept), BodyIncomplete and BodyTimeout (the same), ChunkBusy,
         InsufficientStorage, StorageUnavailable.
         """
-        async with self._turns.take(upload_id, pieces):
+        async with self._turns.take(caller, upload_id, pieces):
             upload = await self._streams.load(caller, upload_id)
             require_own_bytes(upload)
             end = await self._streams.end(caller, upload)

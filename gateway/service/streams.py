@@ -122,7 +122,7 @@ class StreamService:
     async def status(self, caller: Caller, upload_id: str) -> StreamStatus:
         """Where the next append begins. A request that is appending is asked to let go first: it would be behind the
         answer. Raises UploadNotFound, StorageUnavailable."""
-        async with self._turns.take(upload_id):
+        async with self._turns.take(caller, upload_id):
             upload = await self.load(caller, upload_id)
             if upload.parts is not None:
                 return await self._status_of_final(caller, upload)
@@ -138,7 +138,7 @@ class StreamService:
     async def declare_size(self, caller: Caller, upload_id: str, size: int) -> StreamStatus:
         """Tell the size of an upload that has none yet; again: nothing. Raises UploadNotFound, UploadNotOpen,
         FileTooLarge, SizeConflict (it has another one, or more bytes)."""
-        async with self._turns.take(upload_id):
+        async with self._turns.take(caller, upload_id):
             upload = await self.load(caller, upload_id)
             require_own_bytes(upload)
             end = await self.end(caller, upload)
@@ -160,7 +160,7 @@ class StreamService:
     async def abort(self, caller: Caller, upload_id: str) -> None:
         """End an open upload and free its bytes, also while something is appended to it; again: nothing. Raises
         UploadNotFound, UploadFinalized."""
-        async with self._turns.take(upload_id):
+        async with self._turns.take(caller, upload_id):
             await self.load(caller, upload_id)
             await self._uploads.abort(caller, upload_id)
 

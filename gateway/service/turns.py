@@ -15,11 +15,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from common.appending import LEASE_SECONDS, AppendLeases
-from common.errors import AppendInterrupted, ChunkBusy, SluiceError
+from common.errors import AppendInterrupted, ChunkBusy, SluiceError, UploadNotFound
+from common.ids import is_id
 from common.signals import Signals
 from common.tasks import cancelled
 from common.telemetry import get_logger
 from gateway.intake import Pieces
+from gateway.service.caller import Caller
 
 log = get_logger(__name__)
 
@@ -67,12 +69,15 @@ class Turns:
             turn.let_go(why)
 
     @asynccontextmanager
-    async def take(self, stream: str, pieces: Pieces | None = None) -> AsyncIterator[Turn]:
-        """Have the turn on `stream` for this block; `pieces` is the body that ends when somebody else asks for it.
+    async def take(self, caller: Caller, upload_id: str, pieces: Pieces | None = None) -> AsyncIterator[Turn]:
+        """Have the turn on a stream of the caller's for this block; `pieces` is the body that ends when somebody else
+        asks for it. Nobody can disturb another tenant, and no text of a client becomes a key.
 
-        Raises ChunkBusy where a holder in this process does not end.
+        Raises UploadNotFound for what cannot be an id, ChunkBusy where a holder in this process does not end.
         """
-        turn = Turn(pieces)
+        if not is_id(upload_id):
+            raise UploadNotFound("There is no upload with this id; it may have been removed after it ended.")
+        stream, turn = f"{caller.tenant}:{upload_id}", Turn(pieces)
         await self._in_this_process(stream, turn)
         try:
             await self._among_gateways(stream, turn)
@@ -106,7 +111,7 @@ class Turns:
             if holder != known:
                 known, since, asked = holder, now, float("-inf")
             if now - since > SILENCE and await self._leases.take_over(stream, turn.token, holder):
-                log.info("append.taken_over", upload_id=stream)
+                log.info("append.taken_over", stream=stream)
                 break
             if now - asked > ASK_AGAIN:
                 asked = now

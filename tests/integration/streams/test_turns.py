@@ -8,13 +8,14 @@ import pytest
 from redis.asyncio import Redis
 
 from common.appending import AppendLeases
-from common.errors import AppendInterrupted, ChunkBusy, OffsetMismatch, SluiceError
+from common.errors import AppendInterrupted, ChunkBusy, OffsetMismatch, SluiceError, UploadNotFound
 from common.settings import RedisSettings, Settings
 from common.signals import Signals
 from common.tasks import cancelled
+from gateway.service.caller import Caller
 from gateway.service.turns import SILENCE
 from tests.fixtures.redis import guarded_redis
-from tests.integration.streams.site import Gateway, Line, Site
+from tests.integration.streams.site import ME, Gateway, Line, Site
 
 CONTENT = bytes(range(256)) * 100
 WELL_UNDER_A_SECOND = 0.7  # of which a busy machine takes the most: 0.03 s when it is idle
@@ -32,6 +33,10 @@ async def stalled(gateway: Gateway, upload_id: str, content: bytes) -> tuple[asy
     appending: asyncio.Task[object] = asyncio.create_task(gateway.append(upload_id, 0, line))
     await line.sent.wait()
     return appending, line
+
+
+def lease_key(site: Site, upload_id: str) -> str:
+    return f"{site.settings.redis.redis_queue_prefix}:append:{ME.tenant}:{upload_id}"
 
 
 async def test_who_looks_gets_the_offset_of_all_that_has_arrived(gateway: Gateway, newcomer: Gateway) -> None:
@@ -67,7 +72,7 @@ async def test_of_many_who_come_at_once_one_gets_it_at_a_time(site: Site, gatewa
 async def test_a_holder_that_is_dead_is_overtaken(site: Site, gateway: Gateway) -> None:
     upload_id = await gateway.create(100)
     async with Redis.from_url(site.settings.redis.redis_url) as redis:
-        await redis.set(f"{site.settings.redis.redis_queue_prefix}:append:{upload_id}", "of a killed process", ex=60)
+        await redis.set(lease_key(site, upload_id), "of a killed process", ex=60)
     began = time.monotonic()
     assert (await gateway.append(upload_id, 0, b"x" * 100)).complete
     assert SILENCE <= time.monotonic() - began < SILENCE + WELL_UNDER_A_SECOND
@@ -123,7 +128,7 @@ async def test_whoever_lost_the_lease_lets_go(site: Site, gateway: Gateway, monk
     upload_id = await gateway.create(len(CONTENT))
     before, _ = await stalled(holder, upload_id, CONTENT[:7777])
     async with Redis.from_url(site.settings.redis.redis_url) as redis:
-        await redis.set(f"{site.settings.redis.redis_queue_prefix}:append:{upload_id}", "somebody else", px=500)
+        await redis.set(lease_key(site, upload_id), "somebody else", px=500)
     with pytest.raises(AppendInterrupted):
         await before
     assert (await gateway.look(upload_id)).offset == 7777
@@ -182,3 +187,26 @@ async def test_an_append_that_comes_to_its_end_in_time_is_not_cut_by_a_server_th
     line.end.set()
     await before
     assert (await leaving.look(upload_id)).job_id is not None
+
+
+async def test_another_tenant_interrupts_nobody(gateway: Gateway, newcomer: Gateway) -> None:
+    upload_id = await gateway.create(len(CONTENT))
+    before, line = await stalled(gateway, upload_id, CONTENT)
+    stranger = Caller("other", "req-2")
+    for call in (newcomer.services.streams.status, newcomer.services.streams.abort):
+        with pytest.raises(UploadNotFound):
+            await call(stranger, upload_id)
+    line.end.set()
+    assert (await before) is not None
+
+
+@pytest.mark.parametrize("text", ["no-id-at-all", "../../etc", "a" * 5000])
+async def test_no_text_of_a_client_becomes_a_key(site: Site, gateway: Gateway, text: str) -> None:
+    async with Redis.from_url(site.settings.redis.redis_url) as redis, redis.monitor() as monitor:
+        with pytest.raises(UploadNotFound):
+            await gateway.look(text)
+        await redis.ping()
+        async for command in monitor.listen():
+            assert text not in command["command"]
+            if command["command"] == "PING":
+                break
