@@ -103,6 +103,7 @@ VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.7.0
 test-s3: $(DEV) .cache/versitygw  ## S3 storage against moto and versitygw, and all of e2e over PostgreSQL and S3
 	@$(BIN)/python -m pytest tests/contract tests/integration tests/unit/common/storage/s3 -k "s3 or direct" $(ARGS)
 	@$(BIN)/python -m pytest tests/faults/store --faults=full $(ARGS)
+	@GATEWAY_STORAGE=s3 $(BIN)/python -m pytest $(addprefix tests/integration/gateway/,tus ietf surfaces) $(ARGS)
 	@S3_STORE=versitygw CONTRACT_CHUNK=5242880 $(BIN)/python -m pytest tests/contract -k s3 $(ARGS)
 	@S3_STORE=versitygw CONTRACT_CHUNK=5242880 $(BIN)/python -m pytest tests/faults/store $(ARGS)
 	@E2E_STORAGE=s3 E2E_DATABASE=postgresql $(BIN)/python -m pytest tests/e2e $(ARGS)

@@ -34,12 +34,15 @@ EXAMPLES = int(os.environ.get("SURFACE_EXAMPLES", "15"))
 
 @pytest.fixture(scope="module")
 def gateways(
-    empty_database: Path, tmp_path_factory: pytest.TempPathFactory, redis_server: str
+    empty_database: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_server: str,
+    storage_settings: dict[str, str],
 ) -> Iterator[list[Gateway]]:
     """Two gateways and a worker on one folder."""
     folder = tmp_path_factory.mktemp("two")
     shutil.copy(empty_database, folder / "sluice.db")
-    environment = environment_of(folder, redis_server, REDIS_QUEUE_PREFIX="surfaces-model")
+    environment = environment_of(folder, redis_server, REDIS_QUEUE_PREFIX="surfaces-model", **storage_settings)
     port_file = folder / "health.port"
     worker = environment | {"SLUICE_HEALTH_PORT_FILE": str(port_file)}
     with (
