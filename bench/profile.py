@@ -18,6 +18,14 @@ from bench.setting import Setting
 LINES = 10  # of each profile
 PARTS = ("gateway-1", "worker-1")
 ROOMS = ("gateway/", "worker/", "common/")
+EVENT_LOOP = "asyncio/runners.py"  # uvloop has no Python frames of its own
+# Threads that wait for work: py-spy does not always see that they sleep.
+WAITING = {
+    ("_worker", "concurrent/futures/thread.py"),
+    ("_connection_worker_thread", "aiosqlite/core.py"),
+    ("wait", "threading.py"),
+    ("Condition.wait", "threading.py"),
+}
 RATE = 100  # samples per second
 OF = {"large": "large files over 4 connections", "small": "64 KiB files over 16 connections"}
 
@@ -71,19 +79,19 @@ def summary(raw: str, seconds: float) -> list[str]:
     innermost function of ours in it, with the library that was at work below; without one for the library's.
     """
     own: Counter[str] = Counter()
-    total = 0
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
-        if stack and count.isdigit():
-            own[_place(stack.split(";"))] += int(count)
-            total += int(count)
+        frames = stack.split(";")
+        if count.isdigit() and _frame(frames[-1]) not in WAITING:
+            own[_place(frames)] += int(count)
     whole = 100 / (seconds * RATE)
-    lines = [f"{count * whole:.0f} % | {where}" for where, count in own.most_common(LINES)]
-    return [f"{total * whole:.0f} % | all threads together", *lines]
+    return [f"{count * whole:.0f} % | {where}" for where, count in own.most_common(LINES)]
 
 
 def _place(stack: list[str]) -> str:
     name, path = _frame(stack[-1])
+    if path == EVENT_LOOP:
+        return "the event loop itself: C code, and waiting"
     for frame in reversed(stack):
         our_name, our_path = _frame(frame)
         if our_path.startswith(ROOMS):

@@ -37,7 +37,8 @@ def measure(setting: Setting) -> Result:
                 except FAILURES as error:
                     result.skipped[f"{name}, {count:,} files"] = str(error)[:200]
                     setting.say(f"left out: {error}")
-        takes = [take for name, count, server in stacks for take in _takes(setting, result, server, name, count)]
+        by_stack = [_takes(setting, result, server, name, count) for name, count, server in stacks]
+        takes = [take for kind in zip(*by_stack, strict=True) for take in kind]  # what is compared is done in a row
         interleave(takes, form.rounds, result, setting.say)
     setting.driver_load()
     return result

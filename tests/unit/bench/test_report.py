@@ -66,10 +66,8 @@ def test_the_page_has_its_marks() -> None:
     assert report.END in text
 
 
-def test_a_profile_counts_for_the_innermost_function_of_ours() -> None:
+def test_a_profile_counts_for_the_innermost_function_of_ours_and_leaves_waiting_threads_out() -> None:
     assert summary(RAW, seconds=1.0) == [
-        "45 % | all threads together",
         "30 % | `seal` of common/storage/seal.py, in hashlib.py",
-        "10 % | `<module>` of worker/__main__.py, in asyncio",
-        "5 % | `_worker` of concurrent/futures/thread.py",
+        "10 % | the event loop itself: C code, and waiting",
     ]
