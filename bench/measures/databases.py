@@ -24,7 +24,7 @@ APART = 0.05  # seconds between two files: a million of them is half a day, with
 FILES = """
 INSERT INTO files (id, tenant, upload_id, state, filename, size, content_type, detected_type, digests, verified,
                    metadata, tags, attributes, created_at, scrubbed_at)
-SELECT {id}, 'default', {upload}, 'ready', 'report-' || (i % 1000) || '.csv', 1048576, 'text/csv', 'text/csv',
+SELECT {id}, 'default', {upload}, 'ready', 'report-' || (i % 20) || '.csv', 1048576, 'text/csv', 'text/csv',
        '{{"sha-256": "00"}}', 'read', '{{}}', {tags}, '{{}}', {time}, {time} FROM {numbers}
 """
 JOBS = """

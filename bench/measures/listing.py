@@ -66,7 +66,7 @@ def _takes(setting: Setting, result: Result, server: Server, name: str, count: i
     kinds = {
         "first page": (["/v1/files?limit=50"] * looks, 0),
         "following pages": (["/v1/files?limit=50"] * max(1, looks // FOLLOWED), FOLLOWED),
-        "page of a file name": ([f"/v1/files?limit=50&filename=report-{n % 1000}.csv" for n in range(looks)], 0),
+        "page of a file name": ([f"/v1/files?limit=50&filename=report-{n % 20}.csv" for n in range(looks)], 0),
         "page of a tag": (["/v1/files?limit=50&tag=kind%3Dreport"] * looks, 0),
         "page of finished jobs": (["/v1/jobs?limit=50&state=succeeded"] * looks, 0),
         "poll of a job": ([f"/v1/jobs/{job}" for job in some], 0),
