@@ -71,7 +71,10 @@ class Metrics:
         self.lease_lost = Counter("lease_lost", "Jobs whose lease another worker may hold.", **new)
         self.swept = Counter("swept", "What the sweep repaired or removed.", ("reason",), **new)
         self.last_sweep = Gauge(
-            "last_sweep_timestamp_seconds", "When all steps of a sweep last succeeded, as Unix time.", **new
+            "last_sweep_timestamp_seconds",
+            "When all steps of a part of the sweep last succeeded, as Unix time.",
+            ("part",),
+            **new,
         )
         self.sealed_bytes = Counter("sealed_bytes", "Bytes of published files.", **new)
         self.hashed_ahead_bytes = Counter("hashed_ahead_bytes", "Bytes hashed before their file was finalized.", **new)

@@ -3,6 +3,9 @@
 Whose pass it is stands in a row of the database; who dies in the middle of one holds nothing up. Each step stands
 alone: its own short transactions, its own errors. Every move is a compare-and-set, so two passes at once do no harm;
 who moved a row does what follows from it.
+
+It has two parts, side by side: jobs of dead workers and lost bells do not wait for a storage that is slow to remove
+things, or hangs.
 """
 
 from __future__ import annotations
@@ -12,14 +15,17 @@ import os
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import partial
 
 from common.db.models import File, Job, Upload
 from common.errors import AttemptsExhausted, SluiceError
 from common.queue import Ring, ring_of
 from common.states import JobKind, JobState, UploadState
 from common.storage.base import ObjectKey, UploadKey
+from common.tasks import cancelled
 from common.telemetry import get_logger
 from worker.context import WorkerContext
 from worker.measure import count_backlog, forget_counts, measure
@@ -27,6 +33,7 @@ from worker.measure import count_backlog, forget_counts, measure
 log = get_logger(__name__)
 
 AT_ONCE = 100  # rows of one step that cost a storage call each
+SIDE_BY_SIDE = 8  # of these calls
 LOST_AT_ONCE = 500  # jobs that go back in one transaction
 BELLS_AT_ONCE = 500  # bells that are looked at in one round trip
 BELL_ROUNDS = 4  # rounds of one pass while bells turn out to be lost
@@ -38,9 +45,17 @@ FORGET_COUNTS = 2  # passes; by then somebody else has counted
 
 TURN = "sweep"
 SHORTEST_REST = 0.5  # of SLUICE_SWEEP_SECONDS, between two passes of all workers together
+CLOSE_SECONDS = 2.0  # for a step that is cancelled
 
 Step = Callable[[], Awaitable[bool]]
 """Whether it stopped with more to do, and got on."""
+
+
+class Part(StrEnum):
+    """Of a pass: what hands on jobs, and what removes. The label of the metric."""
+
+    JOBS = "jobs"
+    STORAGE = "storage"
 
 
 class Sweep:
@@ -52,31 +67,32 @@ class Sweep:
         self._storage = context.storage
         self._cleaned_to = ""  # where the next pass goes on: ids, in order
         self._deleted_to = ""
-        self._failed = 0  # steps, in all passes
         self._counted_at = time.monotonic()
         self._retention = context.settings.limits.retention
         self._name = f"{socket.gethostname()[:40]}:{os.getpid()}"
-        self._steps: tuple[Step, ...] = (
-            self.take_back_lost,
-            self.ring_again,
-            self.expire,
-            self.clean,
-            self.delete,
-            self.purge,
-            self.measure,
-        )
+        self._steps: dict[Part, tuple[Step, ...]] = {
+            Part.JOBS: (self.take_back_lost, self.ring_again, self.measure),
+            Part.STORAGE: (self.expire, self.clean, self.delete, self.purge),
+        }
+        for part in Part:
+            context.metrics.last_sweep.labels(part=part)  # 0 until its first time, which is long ago for an alert
 
     async def run(self) -> None:
         """Sweep for ever, when it is our turn; measure every time. Ends by cancellation."""
         pause = self._context.settings.worker.sweep_seconds
-        while True:
-            # so that workers do not march in step
-            await asyncio.sleep(pause * random.uniform(SHORTEST_REST, 1.0))  # noqa: S311
-            if not await self._guarded(self.my_turn):
-                await self._guarded(self.measure)
-                continue
-            while await self.once():
-                pass
+        removing: asyncio.Task[None] | None = None
+        try:
+            while True:
+                # so that workers do not march in step
+                await asyncio.sleep(pause * random.uniform(SHORTEST_REST, 1.0))  # noqa: S311
+                if not await self._guarded(self.my_turn):
+                    await self._guarded(self.measure)
+                    continue
+                if removing is None or removing.done():
+                    removing = asyncio.create_task(self._until_done(Part.STORAGE))
+                await self._until_done(Part.JOBS)
+        finally:
+            await cancelled([removing] if removing is not None else [], CLOSE_SECONDS)
 
     async def my_turn(self) -> bool:
         """Whether the next pass is due and ours."""
@@ -86,23 +102,31 @@ class Sweep:
 
     async def once(self) -> bool:
         """One pass over all steps, and whether another is worth it at once."""
-        failed = self._failed
-        more = any([await self._guarded(step) for step in self._steps])
-        if self._failed == failed:
-            self._context.metrics.last_sweep.set_to_current_time()
-        await self._guarded(self.count)  # no step: where it takes too long the sweep goes on all the same
-        return more
+        more = [await self.once_over(part) for part in Part]
+        return any(more)
 
-    async def _guarded(self, step: Step) -> bool:
-        """A step that fails does not keep the others."""
+    async def once_over(self, part: Part) -> bool:
+        """The same for a part of them."""
+        more = [await self._guarded(step) for step in self._steps[part]]
+        if None not in more:
+            self._context.metrics.last_sweep.labels(part=part).set_to_current_time()
+        if part == Part.JOBS:
+            await self._guarded(self.count)  # no step: where it takes too long the sweep goes on all the same
+        return any(more)
+
+    async def _until_done(self, part: Part) -> None:
+        while await self.once_over(part):
+            pass
+
+    async def _guarded(self, step: Step) -> bool | None:
+        """What the step says; None where it fails, which does not keep the others."""
         try:
             return await step()
         except SluiceError as error:
             log.warning("sweep.step_failed", step=step.__name__, code=error.code)
         except Exception:
             log.exception("sweep.step_failed", step=step.__name__)
-        self._failed += 1
-        return False
+        return None
 
     async def take_back_lost(self) -> bool:
         """Jobs whose worker is silent go back to the queue; those without attempts left are dead letters."""
@@ -149,8 +173,7 @@ class Sweep:
         """Open uploads whose time is over end, unless bytes still arrive."""
         async with self._database.reading() as repository:
             due = await repository.uploads.due_to_expire(AT_ONCE)
-        for upload in due:
-            await self._expire(upload)
+        await self._each("upload.not_expired", {upload.id: partial(self._expire, upload) for upload in due})
         return len(due) >= AT_ONCE
 
     async def _expire(self, upload: Upload) -> None:
@@ -168,8 +191,8 @@ class Sweep:
         async with self._database.reading() as repository:
             left = await repository.uploads.uncleaned(AT_ONCE, self._cleaned_to)
         self._cleaned_to = left[-1].id if len(left) == AT_ONCE else ""
-        done = [await self._each("upload.not_cleaned", upload.id, self._clean(upload)) for upload in left]
-        return any(done) and len(left) == AT_ONCE
+        await self._each("upload.not_cleaned", {upload.id: partial(self._clean, upload) for upload in left})
+        return len(left) == AT_ONCE
 
     async def _clean(self, upload: Upload) -> None:
         await self._storage.abort(UploadKey(upload.tenant, upload.id))
@@ -184,8 +207,8 @@ class Sweep:
         async with self._database.reading() as repository:
             files = await repository.files.deleting(AT_ONCE, self._deleted_to)
         self._deleted_to = files[-1].id if len(files) == AT_ONCE else ""
-        done = [await self._each("file.not_deleted", file.id, self._delete(file)) for file in files]
-        return any(done) and len(files) == AT_ONCE
+        await self._each("file.not_deleted", {file.id: partial(self._delete, file) for file in files})
+        return len(files) == AT_ONCE
 
     async def _delete(self, file: File) -> None:
         await self._storage.delete(ObjectKey(file.tenant, file.id))
@@ -194,14 +217,27 @@ class Sweep:
         self._context.metrics.swept.labels(reason="deleted").inc()
         log.info("file.deleted", file_id=file.id)
 
-    async def _each(self, event: str, subject: str, work: Awaitable[None]) -> bool:
-        """One that cannot be removed does not keep the others, nor hold a place among the first for ever."""
+    async def _each(self, event: str, removals: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+        """One that cannot be removed does not keep the others, nor hold a place among the first for ever. Raises the
+        error of the last where nothing could be done at all."""
+        places, errors = asyncio.Semaphore(SIDE_BY_SIDE), list[SluiceError]()
+
+        async def remove(subject: str, removal: Callable[[], Awaitable[None]]) -> None:
+            async with places:
+                try:
+                    await removal()
+                except SluiceError as error:
+                    log.warning("sweep.item_failed", what=event, subject=subject, code=error.code, detail=error.detail)
+                    errors.append(error)
+
         try:
-            await work
-            return True
-        except SluiceError as error:
-            log.warning("sweep.item_failed", what=event, subject=subject, code=error.code, detail=error.detail)
-            return False
+            async with asyncio.TaskGroup() as group:
+                for subject, removal in removals.items():
+                    group.create_task(remove(subject, removal))
+        except BaseExceptionGroup as broken:  # what no storage should raise ends the step, as from a loop
+            raise broken.exceptions[0] from None
+        if errors and len(errors) == len(removals):
+            raise errors[-1]
 
     async def purge(self) -> bool:
         """Rows past their retention. Dead letters first: their uploads are given up while the job is still there."""

@@ -9,10 +9,11 @@ from typing import Any, cast
 import pytest
 
 from common.errors import ChunksDamaged, DatabaseUnavailable, StorageUnavailable
-from common.states import JobKind
+from common.states import JobKind, UploadState
 from common.storage import Storage
 from common.storage.base import SealedObject, SealPlan, SealWatch, UploadKey
 from tests.integration.worker.rig import Rig, with_settings
+from tests.integration.worker.test_fsck import set_upload
 
 CONTENT = b"y" * 1500
 
@@ -78,7 +79,7 @@ async def test_a_backlog_that_cannot_be_counted_is_no_failure_of_the_sweep(
     monkeypatch.setattr("worker.sweep.count_backlog", too_long)
     await rig.upload(CONTENT)
     await rig.parts.sweep.once()
-    assert rig.counted("last_sweep_timestamp_seconds") > 0
+    assert rig.counted("last_sweep_timestamp_seconds", part="jobs") > 0
 
 
 async def test_the_room_that_is_left_is_measured(rig: Rig, tmp_path: Path) -> None:
@@ -89,11 +90,12 @@ async def test_the_room_that_is_left_is_measured(rig: Rig, tmp_path: Path) -> No
     )
 
 
-async def test_a_sweep_that_goes_well_notes_when(rig: Rig) -> None:
+@pytest.mark.parametrize("part", ["jobs", "storage"])
+async def test_a_sweep_that_goes_well_notes_when(rig: Rig, part: str) -> None:
     await rig.upload(CONTENT)
     before = time.time()
     await rig.parts.sweep.once()
-    assert rig.counted("last_sweep_timestamp_seconds") >= before
+    assert rig.counted("last_sweep_timestamp_seconds", part=part) >= before
 
 
 async def test_a_sweep_with_a_step_that_fails_does_not_count(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +104,18 @@ async def test_a_sweep_with_a_step_that_fails_does_not_count(rig: Rig, monkeypat
 
     monkeypatch.setattr(rig.storage, "free_bytes", broken)
     await rig.parts.sweep.once()
-    assert rig.counted("last_sweep_timestamp_seconds") == 0
+    assert rig.counted("last_sweep_timestamp_seconds", part="jobs") == 0
+    assert rig.counted("last_sweep_timestamp_seconds", part="storage") > 0
+
+
+async def test_a_sweep_that_can_remove_nothing_does_not_count(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: UploadKey) -> None:
+        raise StorageUnavailable("The disk is away.")
+
+    await set_upload(rig, await rig.upload(CONTENT), state=UploadState.ABORTED)
+    monkeypatch.setattr(rig.storage, "abort", broken)
+    await rig.parts.sweep.once()
+    assert rig.counted("last_sweep_timestamp_seconds", part="storage") == 0
 
 
 async def test_a_job_that_fails_for_good_is_counted_by_its_code(rig: Rig) -> None:

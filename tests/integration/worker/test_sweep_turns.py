@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from common.db.database import Database
 from common.states import JobState, UploadState
+from common.storage.base import UploadKey
 from common.tasks import cancelled
 from tests.integration.worker.rig import Rig, until
 from tests.integration.worker.test_fsck import set_upload
@@ -60,6 +61,29 @@ async def test_a_sweep_goes_on_by_itself_and_finds_what_is_lost(rig: Rig, monkey
 
     await until(is_back)
     await cancelled(sweeping, 10)
+
+
+async def test_a_storage_that_hangs_while_it_removes_holds_up_no_job_of_a_dead_worker(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.sweep.SHORTEST_REST", 0.001)
+    hangs = asyncio.Event()
+
+    async def hang(_: UploadKey) -> None:
+        hangs.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(rig.storage, "abort", hang)
+    await set_upload(rig, await rig.upload(b"x"), state=UploadState.ABORTED)
+    sweeping = asyncio.create_task(rig.parts.sweep.run())
+    await asyncio.wait_for(hangs.wait(), 10)
+    job = await lost_job(rig)
+
+    async def is_back() -> bool:
+        return (await rig.job(job.id)).state == JobState.QUEUED
+
+    await until(is_back)
+    await cancelled([sweeping], 10)
 
 
 async def test_a_pass_that_found_a_whole_batch_is_followed_by_another_at_once(
