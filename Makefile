@@ -90,7 +90,7 @@ faults: $(DEV)  ## the full fault suite and its table: failure points, power cut
 	@$(BIN)/python -m pytest tests/faults --faults=full -n 2 --dist worksteal $(ARGS)
 
 .PHONY: chaos
-chaos: $(DEV)  ## random kills and stops under load on PostgreSQL for MINUTES=30; over S3: CHAOS_STORAGE=s3 make chaos
+chaos: $(DEV)  ## kills and stops under load on PostgreSQL for MINUTES=30; CHAOS_STORAGE=s3, S3_STORE=versitygw: over S3
 	@CHAOS_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/faults/chaos/test_chaos.py --faults=full -s $(ARGS)
 
 # An S3 store over a folder, with checksums of parts and conditional writes; built once, into a folder that git ignores.

@@ -15,12 +15,25 @@ import httpx
 from client import AsyncClient, ChunkReceipt, FileStateStore, RetryPolicy, SluiceClientError, Upload, UploadOptions
 
 KIB, MIB = 1024, 1024 * 1024
-SMALL = (0, 1, 1000, 64 * KIB, 200 * KIB)
-MEDIUM = (1 * MIB, 1 * MIB + 1, 3 * MIB)
-LARGE = (5 * MIB, 32 * MIB)
 POSTED = 0.25  # share of the files up to 1 MiB that go in one request
-PAUSE = 0.5  # most seconds between two files of one client
 RETRY = RetryPolicy(attempts=6, base=0.2, cap=3.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What clients send. Sizes in bytes: files of all, of most and of few clients, chunks from the smallest that the
+    storage takes. `pause`: most seconds between two files of one client."""
+
+    small: tuple[int, ...] = (0, 1, 1000, 64 * KIB, 200 * KIB)
+    medium: tuple[int, ...] = (1 * MIB, 1 * MIB + 1, 3 * MIB)
+    large: tuple[int, ...] = (5 * MIB, 32 * MIB)
+    chunks: tuple[int, int] = (1, MIB)
+    pause: float = 0.5
+
+    def chunk_size(self, size: int, pieces: int) -> int:
+        """For a file of `size` bytes in about so many pieces."""
+        least, most = self.chunks
+        return max(least, min(most, size // pieces))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +86,13 @@ class WatchfulClient(AsyncClient):
 class Uploader:
     """One client: file after file until it is told to stop. A file that failed is tried again, from where it was."""
 
-    def __init__(self, url: str, folder: Path, memory: Memory, *, sizes: tuple[int, ...], seed: int) -> None:
+    def __init__(
+        self, url: str, folder: Path, memory: Memory, *, load: Load, sizes: tuple[int, ...], seed: int
+    ) -> None:
         self._url = url
         self._folder = folder
         self._memory = memory
+        self._load = load
         self._sizes = sizes
         self._random = Random(seed)
         self._number = 0
@@ -91,14 +107,14 @@ class Uploader:
                     await self._post(content)
                 else:
                     await self._send(sluice, content, store, stop)
-                await asyncio.sleep(self._random.uniform(0, PAUSE))
+                await asyncio.sleep(self._random.uniform(0, self._load.pause))
 
     async def _send(self, sluice: AsyncClient, content: bytes, store: FileStateStore, stop: asyncio.Event) -> None:
         """Chunk by chunk, until it is accepted."""
         self._number += 1
         path = self._folder / f"file-{self._number}.bin"
         path.write_bytes(content)
-        chunk_size = max(1, min(MIB, len(content) // self._random.randrange(1, 9)))
+        chunk_size = self._load.chunk_size(len(content), self._random.randrange(1, 9))
         options = UploadOptions(chunk_size=chunk_size, parallel=3, wait=False, store=store)
         while not stop.is_set():
             try:

@@ -169,16 +169,16 @@ class PostgresProcesses(Victim):
 
 
 class Fleet:
-    """Everything that runs: `sluice up` with its parts, and the database."""
+    """Everything that runs: `sluice up` with its parts, and `others`: the database, a store."""
 
-    def __init__(self, stack: RunningStack, gateways: int, workers: int, database: Victim) -> None:
+    def __init__(self, stack: RunningStack, gateways: int, workers: int, *others: Victim) -> None:
         self.stack = stack
         self.kinds: dict[str, list[Victim]] = {
             "gateway": [Part(stack, f"gateway-{number}") for number in range(1, gateways + 1)],
             "worker": [Part(stack, f"worker-{number}") for number in range(1, workers + 1)],
             "redis": [Part(stack, "redis")],
-            "database": [database],
         }
+        self.kinds |= {other.name: [other] for other in others}
 
     def flush(self) -> bool:
         """Empty Redis; False where it does not answer just then."""

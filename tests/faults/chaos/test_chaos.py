@@ -1,8 +1,8 @@
 """Sixteen clients upload while one random process after another is killed or stopped, and Redis is emptied twice.
 
 The short form runs on SQLite with a short lease, the full one (`make chaos MINUTES=30`) on PostgreSQL with the default
-settings. With CHAOS_STORAGE=s3 the bytes are in an S3 store. CHAOS_SEED repeats the draws of an earlier run; what they
-meet depends on the machine.
+settings. With CHAOS_STORAGE=s3 the bytes are in an S3 store, which is stopped as well, and killed where it keeps what
+it has (S3_STORE=versitygw). CHAOS_SEED repeats the draws of an earlier run; what they meet depends on the machine.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.faults.chaos.bucket import mirrored
-from tests.faults.chaos.crowd import LARGE, MEDIUM, SMALL, Memory, Uploader
+from tests.faults.chaos.bucket import StoreProcess, load_for, mirrored, store
+from tests.faults.chaos.crowd import Load, Memory, Uploader
 from tests.faults.chaos.fleet import Fleet, PostgresProcesses, SqliteFile, Victim
 from tests.faults.chaos.verdict import Books, books, judge
 from tests.fixtures.bad_link import BadLink
 from tests.fixtures.faults import FaultReport, FaultRow
 from tests.fixtures.postgres import prepared_cluster
+from tests.fixtures.s3 import chosen_store
 from tests.fixtures.stack import StartStack
 
 CLIENTS = 16
@@ -80,31 +81,48 @@ def form(faults: FaultReport) -> Form:
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Settings of a storage that is not in the stack's own folder."""
+def bucket() -> Iterator[tuple[StoreProcess, dict[str, str]] | None]:
+    """The store and its settings; None where the storage is in the stack's own folder."""
     if os.environ.get("CHAOS_STORAGE") != "s3":
-        return {}
-    settings: dict[str, str] = request.getfixturevalue("s3_settings")
-    return settings
+        yield None
+        return
+    with store() as running:
+        yield running
+
+
+@pytest.fixture
+def place(bucket: tuple[StoreProcess, dict[str, str]] | None) -> dict[str, str]:
+    """Settings of a storage that is not in the stack's own folder."""
+    return bucket[1] if bucket is not None else {}
+
+
+@pytest.fixture
+def load(place: dict[str, str]) -> Load:
+    return load_for(place) if place else Load()
 
 
 @pytest.fixture
 def fleet(
-    start_stack: StartStack, form: Form, place: dict[str, str], faults: FaultReport
+    start_stack: StartStack,
+    form: Form,
+    bucket: tuple[StoreProcess, dict[str, str]] | None,
+    place: dict[str, str],
+    faults: FaultReport,
 ) -> Iterator[tuple[Fleet, str]]:
     """Everything that runs, and the URL of the database."""
     workers = 2
+    others = [bucket[0]] if bucket is not None else []
     with ExitStack() as running:
         if faults.full:
             processes = PostgresProcesses(running.enter_context(prepared_cluster()))
             url = running.enter_context(processes.running())
             stack = start_stack(form.gateways, workers, SLUICE_DATABASE_URL=url, **place, **form.settings)
             running.callback(stack.stop)  # before its database ends
-            yield Fleet(stack, form.gateways, workers, processes), url
+            yield Fleet(stack, form.gateways, workers, processes, *others), url
         else:
             stack = start_stack(form.gateways, workers, **place, **form.settings)
             path = stack.data / "sluice.db"
-            yield Fleet(stack, form.gateways, workers, SqliteFile(path)), f"sqlite:///{path}"
+            yield Fleet(stack, form.gateways, workers, SqliteFile(path), *others), f"sqlite:///{path}"
 
 
 @pytest.fixture
@@ -160,7 +178,7 @@ class Chaos:
 
 @asynccontextmanager
 async def crowd(
-    url: str, folder: Path, memory: Memory, stop: asyncio.Event, seed: int
+    url: str, folder: Path, memory: Memory, stop: asyncio.Event, load: Load, seed: int
 ) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Sixteen clients at work, some of them behind a bad link that is healed when `stop` is set."""
     parts = urlsplit(url)
@@ -171,9 +189,14 @@ async def crowd(
         clients = []
         for number in range(CLIENTS):
             bad = number < BEHIND_BAD_LINK
-            sizes = SMALL if bad else SMALL + LARGE if number >= CLIENTS - WITH_LARGE_FILES else SMALL + MEDIUM
+            more = () if bad else load.large if number >= CLIENTS - WITH_LARGE_FILES else load.medium
             client = Uploader(
-                link.url if bad else url, folder / f"client-{number}", memory, sizes=sizes, seed=seed + number
+                link.url if bad else url,
+                folder / f"client-{number}",
+                memory,
+                load=load,
+                sizes=load.small + more,
+                seed=seed + number,
             )
             clients.append(asyncio.create_task(client.run(stop)))
         try:
@@ -188,13 +211,19 @@ async def crowd(
 @pytest.mark.slow
 @pytest.mark.timeout(0)  # bounded below: the full form takes as long as it is told to
 async def test_what_was_accepted_is_ready_whatever_dies(
-    fleet: tuple[Fleet, str], form: Form, seed: int, place: dict[str, str], tmp_path: Path, faults: FaultReport
+    fleet: tuple[Fleet, str],
+    form: Form,
+    load: Load,
+    seed: int,
+    place: dict[str, str],
+    tmp_path: Path,
+    faults: FaultReport,
 ) -> None:
     service, database_url = fleet
     print(f"\nCHAOS_SEED={seed}")
     memory, stop = Memory(), asyncio.Event()
     async with asyncio.timeout(2 * form.seconds + 4 * PATIENCE):
-        async with books(database_url) as rows, crowd(service.stack.url, tmp_path, memory, stop, seed) as clients:
+        async with books(database_url) as rows, crowd(service.stack.url, tmp_path, memory, stop, load, seed) as clients:
             chaos = Chaos(service, form, rows, Random(seed))
             await chaos.run()
             promised = [entry.job_id for entry in memory.accepted]
@@ -211,8 +240,9 @@ async def test_what_was_accepted_is_ready_whatever_dies(
                 storage = mirrored(place, tmp_path / "bucket") if place else service.stack.data / "storage"
                 verdict = await judge(rows, http, storage, memory.accepted)
     verdict.orphans += service.held_locks(storage)
+    where = f" over S3 ({chosen_store()})" if place else ""
     row = FaultRow(
-        f"chaos{' over S3' if place else ''}, {form.seconds / 60:.1f} min, {CLIENTS} clients, seed {seed}",
+        f"chaos{where}, {form.seconds / 60:.1f} min, {CLIENTS} clients, seed {seed}",
         points=chaos.faults + chaos.flushes,
         chunks_checked=memory.chunks,
         chunks_lost=len(memory.lost_chunks),
