@@ -7,14 +7,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
-from alembic import command
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.db.database import WRITES, Database
 from common.db.postgres import Bounds
-from common.db.schema import alembic_config, head_revision, read_schema, schema_of
+from common.db.schema import head_revision, read_schema, schema_of
 from common.errors import DatabaseUnavailable
 from common.names import address_of
 from common.settings import DatabaseSettings
@@ -150,6 +149,10 @@ def _upgrade(connection: Connection) -> str:
         return found.revision
     if connection.dialect.name == "postgresql":
         connection.rollback()  # each step begins its own transaction
+    from alembic import command  # not for a service that only waits
+
+    from common.db.steps import alembic_config
+
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

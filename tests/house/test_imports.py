@@ -50,3 +50,8 @@ def test_every_contract_breaks_where_its_rule_is_broken(root: Path, rooms: tuple
     checked = lint_imports(tmp_path)
 
     assert contracts(checked.stdout) == dict.fromkeys(VIOLATIONS, "BROKEN"), checked.stdout + checked.stderr
+
+
+def test_a_process_that_serves_loads_nothing_that_only_others_need() -> None:
+    loads = "import gateway.app, worker.app, sys; print({'alembic', 'aiobotocore', 'typer'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", loads], text=True).strip() == "set()"

@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import inspect, update
 
 from common.db.models import Base, SchemaFloor
-from common.db.schema import oldest_served_by
+from common.db.steps import oldest_served_by
 
 connection = context.config.attributes["connection"]
 

@@ -9,7 +9,7 @@ from alembic import command
 from sqlalchemy import Column, Connection, MetaData, Table, inspect, text
 
 from common.db.database import WRITES, Database
-from common.db.schema import alembic_config
+from common.db.steps import alembic_config
 
 OURS = ("alembic_version", "schema_floor")  # the migration's own: no statement of a version uses them
 

@@ -14,7 +14,8 @@ from sqlalchemy import ForeignKey as Key
 
 from common.db.database import Database
 from common.db.migrate import migrate_async, wait_until_served
-from common.db.schema import REVISION, Schema, head_revision, oldest_served_by, schema_of, serves_us, steps
+from common.db.schema import REVISION, Schema, head_revision, schema_of, serves_us
+from common.db.steps import oldest_served_by, steps
 from common.errors import DatabaseUnavailable
 from common.settings import DatabaseSettings
 from tests.contract.database.steps import LATER, broken, pretend, tables_of, upgrade
@@ -26,6 +27,7 @@ MOMENT = datetime(2025, 6, 1, tzinfo=UTC)
 def test_the_steps_are_one_line_in_the_order_of_their_numbers() -> None:
     assert all(REVISION.fullmatch(step.revision) for step in IN_ORDER)
     assert [step.down_revision for step in IN_ORDER] == [None, *(step.revision for step in IN_ORDER[:-1])]
+    assert head_revision() == steps().get_current_head()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
