@@ -106,7 +106,17 @@ test-s3: $(DEV) .cache/versitygw  ## S3 storage against moto and versitygw, and 
 	@GATEWAY_STORAGE=s3 $(BIN)/python -m pytest $(addprefix tests/integration/gateway/,tus ietf surfaces) $(ARGS)
 	@S3_STORE=versitygw CONTRACT_CHUNK=5242880 $(BIN)/python -m pytest tests/contract -k s3 $(ARGS)
 	@S3_STORE=versitygw CONTRACT_CHUNK=5242880 $(BIN)/python -m pytest tests/faults/store $(ARGS)
-	@E2E_STORAGE=s3 E2E_DATABASE=postgresql $(BIN)/python -m pytest tests/e2e $(ARGS)
+	@$(E2E_S3) $(BIN)/python -m pytest tests/e2e $(ARGS)
+	@S3_STORE=versitygw $(E2E_S3) $(BIN)/python -m pytest tests/e2e/test_recovery.py -k 1_gib $(ARGS)
+
+E2E_SHARED := E2E_DATABASE=postgresql E2E_GATEWAYS=3 E2E_WORKERS=2
+E2E_S3 := E2E_DATABASE=postgresql E2E_STORAGE=s3
+
+.PHONY: test-e2e
+test-e2e: $(DEV)  ## all of e2e on SQLite + disk, PostgreSQL + disk with 3 gateways and 2 workers, PostgreSQL + S3
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+	@$(E2E_SHARED) $(BIN)/python -m pytest tests/e2e $(ARGS)
+	@$(E2E_S3) $(BIN)/python -m pytest tests/e2e $(ARGS)
 
 # Released upload clients at pinned versions, for tests/clients; its tests are skipped where there is no npm.
 CLIENTS := tests/clients/node_modules/.package-lock.json

@@ -71,7 +71,7 @@ class Uploader:
 @pytest.fixture
 def place(request: pytest.FixtureRequest) -> dict[str, str]:
     """Where this run of the suite keeps rows and bytes: E2E_DATABASE=postgresql and E2E_STORAGE=s3 in place of the
-    embedded ones (`make test-s3`)."""
+    embedded ones (`make test-e2e`)."""
     settings: dict[str, str] = {}
     if os.environ.get("E2E_STORAGE") == "s3":
         settings |= request.getfixturevalue("s3_settings")
@@ -82,10 +82,11 @@ def place(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture
 def start_stack(start_stack: StartStack, place: dict[str, str]) -> StartStack:
-    """The same, in this run's place."""
+    """The same, in this run's place, with at least E2E_GATEWAYS and E2E_WORKERS processes."""
+    least = [int(os.environ.get(name, "1")) for name in ("E2E_GATEWAYS", "E2E_WORKERS")]
 
     def start(gateways: int = 1, workers: int = 1, **settings: str) -> RunningStack:
-        return start_stack(gateways, workers, **{**place, **settings})
+        return start_stack(max(gateways, least[0]), max(workers, least[1]), **{**place, **settings})
 
     return start
 

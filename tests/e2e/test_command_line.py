@@ -74,10 +74,10 @@ def test_a_put_that_was_killed_goes_on_where_it_stopped(sluice: Any, stack: Runn
     upload_id = _first_upload(tmp_path / "state", first)
     while _received(stack, upload_id) == 0:
         assert first.poll() is None, "the client ended before it could be killed"
-    stack.signal(signal.SIGSTOP, "gateway-1")
+    stack.signal(signal.SIGSTOP, *stack.parts("gateway"))
     first.kill()
     first.communicate(timeout=10)
-    stack.signal(signal.SIGCONT, "gateway-1")
+    stack.signal(signal.SIGCONT, *stack.parts("gateway"))
 
     again = json.loads(_output(sluice("put", str(source), "--json")))
 
