@@ -102,8 +102,14 @@ class Sealing:
             raise self._damaged(tiling.holes)
         self._compare_declared({CRC_64: whole_crc64(pieces)})
         record = SealRecord.of(multipart, pieces)
-        await self._store.client.call("put_object", Key=upload.keys.seal, Body=record.pack())
+        self._check_held()
+        await asyncio.shield(self._note(upload, record))  # who is cancelled may have sent it
         return record
+
+    async def _note(self, upload: Upload, record: SealRecord) -> None:
+        """Raises FileNotFoundError where another attempt has finished meanwhile and its upload was removed."""
+        await self._store.client.call("put_object", Key=upload.keys.seal, Body=record.pack())
+        await self._uploads.require_for(upload, upload.keys.seal)
 
     async def _complete(self, upload: Upload, multipart: str, parts: Sequence[Part], record: SealRecord) -> bool:
         """False where the parts have changed meanwhile. An unknown outcome is looked up."""

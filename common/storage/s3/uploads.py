@@ -80,6 +80,15 @@ class Uploads:
         if (await self.look(upload.key)).begun.life != upload.begun.life:
             raise FileNotFoundError("upload")
 
+    async def require_for(self, upload: Upload, name: str) -> None:
+        """The same behind a small object `name` that was just written: it goes again where the upload has ended
+        meanwhile. `remove` looks once more after `begun` is gone, so one of the two sees it."""
+        try:
+            await self.require(upload)
+        except FileNotFoundError:
+            await self._store.client.call("delete_object", Key=name)
+            raise
+
     async def _standing(self, key: UploadKey) -> Upload | None:
         try:
             content, _ = await self._store.client.get(self._store.keys.begun(key))
@@ -163,24 +172,29 @@ class Uploads:
             return True
 
     async def remove(self, key: UploadKey, *, life: str | None = None) -> None:
-        """Everything that is not published: parts, then small objects, `begun` last so that a crash can be repeated.
+        """Everything that is not published: parts, then small objects, then `begun`, so that a crash can be repeated.
 
         With `life` nothing, where another life of the upload has begun.
         """
         self.forget(key)
-        prefix, begun = self._store.keys.upload(key), self._store.keys.begun(key)
         upload = await self._standing(key)
         if life is not None and (upload is None or upload.begun.life != life):
             return
-        if upload is not None:
+        if upload is not None and not upload.begun.single:
             await remove_multiparts(self._store, self._store.keys.object(upload.begun.target))
         self.forget(key)
+        await self._remove_small(key)
+        if upload is not None:
+            await self._store.client.call("delete_object", Key=self._store.keys.begun(key))
+            await self._remove_small(key)  # what others wrote before they could see that the upload has ended
+
+    async def _remove_small(self, key: UploadKey) -> None:
+        """Everything but `begun`."""
+        begun = self._store.keys.begun(key)
         names: list[str] = []
-        async for page in self._store.client.objects(prefix):
+        async for page in self._store.client.objects(self._store.keys.upload(key)):
             names += [found["Key"] for found in page.get("Contents", ()) if found["Key"] != begun]
         await delete_objects(self._store, names)
-        if upload is not None:
-            await self._store.client.call("delete_object", Key=begun)
 
     async def last_change(self, key: UploadKey) -> datetime | None:
         """When the store last took something of this upload; None where it is not here."""

@@ -56,16 +56,25 @@ class Writer:
         if upload.begun.stream or segment.offset % upload.begun.chunk_size:
             raise ChunkConflict("These bytes do not begin where a chunk of this upload begins.")
         async with self._alone(key, segment.offset):
-            known = await self._landed_before(upload, segment)
-            if known is not None:
-                return await compared(known, source)
-            if upload.begun.size is None:
-                return await self._write_unmeasured(upload, segment, source)
-            part = _part_number(upload, segment)
-            length = upload.begun.length_of(max(part, 1)) or 0
-            if length > self._store.settings.s3_held_chunk:
-                return await self._stream(upload, part, length, source)
-            return await self._send(upload, part, await gathered(source, length), source)
+            try:
+                return await self._write(upload, segment, source)
+            except FileNotFoundError:
+                for part in {SINGLE, _part_number(upload, segment)}:  # a claim that nobody looks for any more
+                    with suppress(FileNotFoundError):
+                        await self._uploads.require_for(upload, upload.keys.claim(part))
+                raise
+
+    async def _write(self, upload: Upload, segment: Segment, source: Source) -> Receipt:
+        known = await self._landed_before(upload, segment)
+        if known is not None:
+            return await compared(known, source)
+        if upload.begun.size is None:
+            return await self._write_unmeasured(upload, segment, source)
+        part = _part_number(upload, segment)
+        length = upload.begun.length_of(max(part, 1)) or 0
+        if length > self._store.settings.s3_held_chunk:
+            return await self._stream(upload, part, length, source)
+        return await self._send(upload, part, await gathered(source, length), source)
 
     async def put(self, key: UploadKey, content: bytes, crc64: int) -> Receipt:
         """All bytes of an upload of one chunk, as `common.storage.base.Storage.put`; it has begun."""
@@ -230,11 +239,7 @@ class Writer:
     async def _kept(self, upload: Upload, part: int, source: Source) -> Receipt:
         """The receipt. A single object can be written for an upload that was aborted: it goes again."""
         if part == SINGLE:
-            try:
-                await self._uploads.require(upload)
-            except FileNotFoundError:
-                await self._store.client.call("delete_object", Key=upload.keys.data)
-                raise
+            await self._uploads.require_for(upload, upload.keys.data)
         return Receipt(max(0, part - 1) * upload.begun.chunk_size, source.length, source.crc64)
 
     async def put_away(self, upload: Upload, parts: list[int]) -> None:
