@@ -64,6 +64,8 @@ class Body:
             self.crc64 = crc64nvme(batch, self.crc64)
             yield [batch[at : at + PIECE] for at in range(0, len(batch), PIECE)]
         await self._hold(len(self._content))
+        if self._cut_after is not None and self._cut_after >= len(self._content):
+            raise Cut
 
     async def _hold(self, at: int) -> None:
         if self._hold_at is not None and at >= self._hold_at and not self.held.is_set():

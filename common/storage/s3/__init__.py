@@ -7,7 +7,7 @@ prefix, and list and abort multipart uploads (docs/operations.md has the policy)
 What it makes. The objects in `keys`: no name contains text from a client. No local disk is used.
 
 How bytes come in. A chunk is a part of a multipart upload at the key of the future file; an upload of one chunk is one
-object that the seal copies. Bytes stream through (`body`), about two batches of each body are in memory. A body whose
+object that the seal copies. Bytes stream through (`body`), about one batch of each body is in memory. A body whose
 length is not known is held, part by part, within `SLUICE_S3_BUFFER_MEMORY`.
 
 Who keeps whom away. Everything rests on three things: small objects that only the first can make (`If-None-Match`), a

@@ -1,5 +1,7 @@
 """A body on its way to the store: pulled by the HTTP client, its last batch held back until the source has ended well.
 
+Pieces go out as they came, without a copy: the source counts what it has handed over until more is asked for.
+
 A store takes a request whose bytes are complete. So what must not count may never be complete: the last bytes go out
 only after the source has verified everything, and after `before_last` has agreed.
 """
@@ -9,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from common.errors import BodyIncomplete, FileTooLarge
 from common.storage.base import Source
 
-LEAST = 64 * 1024  # bytes handed out at once, the end apart: aws-chunked wants at least 8 KiB in each of its chunks
+LEAST = 16 * 1024  # bytes handed out at once, the end apart: aws-chunked wants at least 8 KiB in each of its chunks
 MOST = 1024 * 1024
+HASH_INLINE = 16 * 1024  # bytes; hashing less than this costs less than the hop to a thread
 
 
 class StreamBody:
@@ -33,8 +37,10 @@ class StreamBody:
         self._length = length
         self._before_last = before_last
         self._batches: AsyncIterator[Sequence[bytes]] | None = None
-        self._ready = b""
-        self._held = b""
+        self._ready: deque[bytes] = deque()
+        self._ready_bytes = 0
+        self._held: Sequence[bytes] = ()
+        self._taken = 0
         self._ended = False
         self._reading: asyncio.Task[object] | None = None
         self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
@@ -58,17 +64,18 @@ class StreamBody:
         self.started = True
         self._reading = asyncio.current_task()
         try:
-            while len(self._ready) < LEAST and not self._ended:
+            while self._ready_bytes < LEAST and not self._ended:
                 await self._pull()
         except Exception as error:  # not a cancellation: the HTTP client ends its task where the connection broke
             self.error = self.error or error
             raise
         finally:
             self._reading = None
-        most = size if size > 0 else MOST
-        piece, self._ready = self._ready[:most], self._ready[most:]
-        if self._md5 is not None and piece:
+        piece = self._next(size if size > 0 else MOST)
+        if self._md5 is not None and len(piece) > HASH_INLINE:
             await asyncio.to_thread(self._md5.update, piece)
+        elif self._md5 is not None:
+            self._md5.update(piece)
         return piece
 
     def __aiter__(self) -> StreamBody:
@@ -94,7 +101,22 @@ class StreamBody:
         if close is not None:
             await close()
 
+    def _next(self, most: int) -> bytes:
+        """At least LEAST of the bytes that are ready, as far as there are so many, and at most `most`."""
+        taken: list[bytes] = []
+        size = 0
+        while self._ready and size < min(LEAST, most):
+            piece = self._ready.popleft()
+            if size + len(piece) > most:
+                self._ready.appendleft(piece[most - size :])
+                piece = piece[: most - size]
+            taken.append(piece)
+            size += len(piece)
+        self._ready_bytes -= size
+        return taken[0] if len(taken) == 1 else b"".join(taken)
+
     async def _pull(self) -> None:
+        """One batch more. The one that completes the body waits until the source has ended."""
         if self._batches is None:
             self._batches = aiter(self._source)
         batch = await anext(self._batches, None)
@@ -103,8 +125,14 @@ class StreamBody:
                 raise BodyIncomplete(f"The body ended after {self._source.length} of {self._length} bytes.")
             await self._before_last()
             self._ended = True
-        self._ready += self._held
-        self._held = b"".join(batch) if batch is not None else b""
+            batch, self._held = self._held, ()
+        else:
+            self._taken += sum(map(len, batch))
+            if self._taken >= self._length:
+                self._held = [*self._held, *batch]
+                return
+        self._ready.extend(batch)
+        self._ready_bytes += sum(map(len, batch))
 
 
 async def gathered(source: Source, most: int, ask: Callable[[int], Awaitable[None]] | None = None) -> bytes:

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from common.bucket import Bucket
 from common.errors import InsufficientStorage, StorageUnavailable
 from common.settings import StorageSettings
+from common.storage.s3.models import LeanFiles
 
 MISSING = frozenset({"NoSuchKey", "NoSuchUpload", "404", "NotFound"})
 FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "InsufficientCapacity", "XMinioStorageFull", "StorageFull"})
@@ -122,7 +123,9 @@ class Client:
             read_timeout=settings.s3_timeout,
             max_pool_connections=settings.s3_connections,
         )
-        making = get_session().create_client(
+        session = get_session()
+        session.get_component("data_loader").file_loader = LeanFiles()
+        making = session.create_client(
             "s3", region_name=settings.s3_region, endpoint_url=self._endpoint_url or None, config=config
         )
         try:

@@ -48,7 +48,7 @@ class S3Storage:
         bucket = parse_bucket_url(settings.storage_url)
         self._settings = settings
         self._client = Client(bucket, settings, settings.s3_endpoint_url)
-        self._signer = Client(bucket, settings, settings.s3_public_url or settings.s3_endpoint_url)
+        self._signer = Client(bucket, settings, settings.s3_public_url) if settings.s3_public_url else self._client
         self._store = Store(self._client, Keys(bucket.prefix), settings)
         self._uploads = Uploads(self._store)
         self._claims = Claims(self._store)
