@@ -85,7 +85,7 @@ def compare_clocks(report: Report, check: str, whose: str, difference: float, mo
     elif abs(difference) > CLOCK_WARN:
         report.warn(check, said, "keep the clocks of all machines in step (NTP)")
     else:
-        report.ok(check, f"{whose} and this machine agree")
+        report.ok(check, f"the clocks of {whose} and of this machine agree")
 
 
 async def in_thread(work: Callable[[], T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import platform
 import resource
 import socket
@@ -24,12 +25,22 @@ SPARE_FILES = 256  # database, Redis, logs, journals
 
 
 async def check(case: Case, report: Report) -> None:
+    _user(report)
     _python(report)
     _libraries(report)
     _open_files(case.settings, report)
     worker = case.settings.worker
     _port(report, "machine.port", case.host, case.port, "--port")
     _port(report, "machine.health_port", worker.health_host, worker.health_port, "SLUICE_HEALTH_PORT")
+
+
+def _user(report: Report) -> None:
+    if os.geteuid() == 0:
+        report.warn(
+            "machine.user", "these lines are true for root", "run it as the user of the service, who may do less"
+        )
+    else:
+        report.ok("machine.user", f"uid {os.geteuid()}")
 
 
 def _python(report: Report) -> None:

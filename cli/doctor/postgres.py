@@ -65,8 +65,12 @@ async def _clock(case: Case, report: Report, connection: AsyncConnection) -> Non
 
 def _writable(report: Report, itself: Row[Any]) -> None:
     if itself.replica or itself.read_only:
-        what = "a replica" if itself.replica else "read-only for this user"
-        report.fail("database.writable", f"it is {what}", "point SLUICE_DATABASE_URL at the primary")
+        primary = "point SLUICE_DATABASE_URL at the primary"
+        if itself.replica:
+            report.fail("database.writable", "it is a replica", primary)
+        else:
+            do = f"set default_transaction_read_only = off for the user or the database, or {primary}"
+            report.fail("database.writable", "it is read-only for this user", do)
 
 
 def _encryption(report: Report, itself: Row[Any]) -> None:

@@ -17,7 +17,7 @@ from common.redis import open_redis
 
 OLDEST = (6, 0)  # users with rights of their own
 ALMOST_FULL = 0.9  # of maxmemory
-RIGHTS = "give the user the rights in docs/operations.md (deploy/compose has them as a file)"
+RIGHTS = "-@all +@read +@write +@transaction +@connection +@pubsub -@dangerous -@scripting +info"
 POLICY = "set maxmemory-policy to noeviction"
 
 
@@ -27,13 +27,14 @@ async def check(case: Case, report: Report) -> None:
     try:
         if not await _reachable(report, redis, where):
             return
-        info = await _info(report, redis)
+        prefix = case.settings.redis.redis_queue_prefix
+        info = await _info(report, redis, prefix)
         if info is not None:
             _kind(report, info, where)
             _memory(report, info)
             _persistence(report, info)
             await _clock(case, report, redis, info)
-        await _rights(report, redis, case.settings.redis.redis_queue_prefix)
+        await _rights(report, redis, prefix)
     finally:
         with suppress(RedisError, OSError):
             await redis.aclose()
@@ -55,11 +56,16 @@ async def _reachable(report: Report, redis: ArqRedis, where: str) -> bool:
     return True
 
 
-async def _info(report: Report, redis: ArqRedis) -> dict[str, Any] | None:
+def grant(prefix: str, user: str = "USER") -> str:
+    """The command that gives a user all that the service does, also before Redis 7."""
+    return f"ACL SETUSER {user} resetkeys resetchannels ~arq:* ~{prefix}:* &{prefix}:* {RIGHTS}"
+
+
+async def _info(report: Report, redis: ArqRedis, prefix: str) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = await redis.info()
     except NoPermissionError:
-        report.fail("redis.rights", "the user may not: info", RIGHTS)
+        report.fail("redis.rights", "the user may not: info", grant(prefix))
         return None
     return found
 
@@ -116,6 +122,7 @@ async def _rights(report: Report, redis: ArqRedis, prefix: str) -> None:
         report.fail("redis.writable", first_line(error), "see what it says: full, a replica, or a disk that fails")
         return
     if refused:
-        report.fail("redis.rights", f"the user may not: {', '.join(refused)}", RIGHTS)
+        missing = "; ".join(f"{', '.join(commands)} on {kind}" for kind, commands in refused.items())
+        report.fail("redis.rights", f"the user may not: {missing}", grant(prefix))
     else:
         report.ok("redis.rights", "the user may do everything that the service does")

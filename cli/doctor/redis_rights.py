@@ -30,46 +30,46 @@ class Trial:
         self._queue = f"{prefix}:queue:{name}"
         self._channels, self._channel = f"{prefix}:*", f"{prefix}:{name}"
 
-    async def refused(self) -> list[str]:
-        """The commands that are missing, each with the kind of key. Raises RedisError for other troubles."""
-        attempts = self._on_queue() | self._on_channel()
-        for kind, key in self._keys.items():
-            attempts |= self._on_key(kind, key)
-        missing = []
+    async def refused(self) -> dict[str, list[str]]:
+        """The commands that are missing, by kind of key. Raises RedisError for other troubles."""
+        attempts = {self._queues: self._on_queue(), self._channels: self._on_channel()}
+        attempts |= {kind: self._on_key(key) for kind, key in self._keys.items()}
+        missing: dict[str, list[str]] = {}
         try:
-            for command, attempt in attempts.items():
-                try:
-                    await attempt()
-                except NoPermissionError:
-                    missing.append(command)
+            for kind, commands in attempts.items():
+                for command, attempt in commands.items():
+                    try:
+                        await attempt()
+                    except NoPermissionError:
+                        missing.setdefault(kind, []).append(command)
         finally:
             with suppress(RedisError, OSError):
                 await self._redis.delete(*self._keys.values(), self._queue)
         return missing
 
-    def _on_key(self, kind: str, key: str) -> dict[str, Attempt]:
+    def _on_key(self, key: str) -> dict[str, Attempt]:
         redis = self._redis
         return {
-            f"set {kind}": partial(redis.set, key, 1, ex=LIVES),
-            f"psetex {kind}": partial(redis.psetex, key, 1000 * LIVES, 1),
-            f"get {kind}": partial(redis.get, key),
-            f"mget {kind}": partial(redis.mget, [key]),
-            f"exists {kind}": partial(redis.exists, key),
-            f"incr {kind}": partial(redis.incr, key),
-            f"expire {kind}": partial(redis.expire, key, LIVES),
-            f"del {kind}": partial(redis.delete, key),
+            "set": partial(redis.set, key, 1, ex=LIVES),
+            "psetex": partial(redis.psetex, key, 1000 * LIVES, 1),
+            "get": partial(redis.get, key),
+            "mget": partial(redis.mget, [key]),
+            "exists": partial(redis.exists, key),
+            "incr": partial(redis.incr, key),
+            "expire": partial(redis.expire, key, LIVES),
+            "del": partial(redis.delete, key),
         }
 
     def _on_queue(self) -> dict[str, Attempt]:
-        redis, kind, queue = self._redis, self._queues, self._queue
+        redis, queue = self._redis, self._queue
         return {
-            f"zadd {kind}": partial(redis.zadd, queue, {"x": 1}),
-            f"zcard {kind}": partial(redis.zcard, queue),
-            f"zscore {kind}": partial(redis.zscore, queue, "x"),
-            f"zrangebyscore {kind}": partial(redis.zrangebyscore, queue, 0, 1, start=0, num=1),
-            f"watch, multi, exec {kind}": self._transaction,
-            f"zincrby {kind}": partial(redis.zincrby, queue, 1, "x"),
-            f"zrem {kind}": partial(redis.zrem, queue, "x"),
+            "zadd": partial(redis.zadd, queue, {"x": 1}),
+            "zcard": partial(redis.zcard, queue),
+            "zscore": partial(redis.zscore, queue, "x"),
+            "zrangebyscore": partial(redis.zrangebyscore, queue, 0, 1, start=0, num=1),
+            "watch, multi, exec": self._transaction,
+            "zincrby": partial(redis.zincrby, queue, 1, "x"),
+            "zrem": partial(redis.zrem, queue, "x"),
         }
 
     async def _transaction(self) -> None:
@@ -81,8 +81,8 @@ class Trial:
 
     def _on_channel(self) -> dict[str, Attempt]:
         return {
-            f"publish {self._channels}": partial(self._redis.publish, self._channel, "x"),
-            f"subscribe {self._channels}": self._listen,
+            "publish": partial(self._redis.publish, self._channel, "x"),
+            "subscribe": self._listen,
         }
 
     async def _listen(self) -> None:

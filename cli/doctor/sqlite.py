@@ -21,7 +21,8 @@ def look_at_the_file(case: Case, report: Report) -> bool:
     """Whether there is one to open: opening would make it."""
     path = Path(parse_database_url(case.settings.database.database_url).database or "")
     if not path.exists():
-        report.fail("database.reachable", f"{path} is not there", "run `sluice migrate` or `sluice up`")
+        do = "run `sluice migrate` or `sluice up`, or put SLUICE_DATABASE_URL right"
+        report.fail("database.reachable", f"{path} is not there", do)
         learn(case.known, UNKNOWN)
         return False
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):

@@ -57,14 +57,22 @@ async def test_rights_that_are_missing_are_listed(guarded: GuardedRedis, inspect
     )  # fmt: skip
     finding = (await found("redis", environ=as_user(guarded, "half", "secret")))["redis.rights"]
     assert finding.verdict == FAIL
-    assert finding.said == "the user may not: zcard sluice:queue:*, publish sluice:*"
+    assert finding.said == "the user may not: zcard on sluice:queue:*; publish on sluice:*"
+
+
+async def test_the_rights_that_it_names_are_enough(guarded: GuardedRedis, inspector: Redis) -> None:
+    inspector.acl_setuser("new", enabled=True, reset=True, passwords=["+secret"], commands=["+ping"])
+    environ = as_user(guarded, "new", "secret")
+    command = (await found("redis", environ=environ))["redis.rights"].do
+    inspector.execute_command(*("new" if word == "USER" else word for word in command.split()))  # type: ignore[no-untyped-call]
+    assert failed(await found("redis", environ=environ)) == set()
 
 
 async def test_keys_and_channels_of_another_prefix_are_no_right(guarded: GuardedRedis) -> None:
     environ = as_user(guarded) | {"SLUICE_REDIS_QUEUE_PREFIX": "other"}
     said = (await found("redis", environ=environ))["redis.rights"].said
-    assert "zadd other:queue:*" in said
-    assert "subscribe other:*" in said
+    assert "zadd, zcard, zscore, zrangebyscore, watch, multi, exec, zincrby, zrem on other:queue:*" in said
+    assert "publish, subscribe on other:*" in said
     assert "arq:job" not in said
 
 
