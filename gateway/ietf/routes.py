@@ -89,7 +89,9 @@ async def append(
 def _require_type(request: Request, dialect: Dialect) -> None:
     """Raises ContentTypeRefused."""
     if dialect.partial_type and parse_parameters(request.headers.get("content-type", ""))[0] != PARTIAL_UPLOAD:
-        raise ContentTypeRefused(f"Send the bytes with Content-Type: {PARTIAL_UPLOAD}.")
+        error = ContentTypeRefused(f"Send the bytes with Content-Type: {PARTIAL_UPLOAD}.")
+        error.fields["Accept-Patch"] = PARTIAL_UPLOAD  # RFC 5789 section 2.2
+        raise error
 
 
 def _complete_of(request: Request, dialect: Dialect, offset: int) -> bool:

@@ -50,4 +50,6 @@ def declared_length(headers: Headers) -> int | None:
 def require_body_type(headers: Headers) -> None:
     """Raises ContentTypeRefused for bytes that are not said to be those of an upload (section PATCH)."""
     if parse_parameters(headers.get("content-type", ""))[0] != BODY_TYPE:
-        raise ContentTypeRefused(f"Send the bytes with Content-Type: {BODY_TYPE}.")
+        error = ContentTypeRefused(f"Send the bytes with Content-Type: {BODY_TYPE}.")
+        error.fields["Accept-Patch"] = BODY_TYPE  # RFC 5789 section 2.2
+        raise error

@@ -91,7 +91,9 @@ def test_an_append_without_a_readable_completeness_is_refused(client: Resumable)
 
 @pytest.mark.parametrize("text", [None, "application/offset+octet-stream", "*/*"])
 def test_an_append_of_another_type_is_415(client: Resumable, text: str | None) -> None:
-    assert_problem(client.patch(client.new(), 0, b"x", False, Content_Type=text), 415, "content_type_refused")
+    answer = client.patch(client.new(), 0, b"x", False, Content_Type=text)
+    assert_problem(answer, 415, "content_type_refused")
+    assert answer.headers["accept-patch"] == PARTIAL
 
 
 def test_more_than_the_length_ends_the_upload(client: Resumable) -> None:

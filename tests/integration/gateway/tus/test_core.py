@@ -81,7 +81,9 @@ def test_a_patch_without_a_readable_offset_is_refused(tus: Tus, text: str | None
 @pytest.mark.parametrize("text", [None, "application/octet-stream", "application/partial-upload"])
 def test_a_patch_of_another_type_is_415(tus: Tus, text: str | None) -> None:
     url = tus.new(10)
-    assert_problem(tus.patch(url, 0, b"x", Content_Type=text), 415, "content_type_refused")
+    answer = tus.patch(url, 0, b"x", Content_Type=text)
+    assert_problem(answer, 415, "content_type_refused")
+    assert answer.headers["accept-patch"] == BODY_TYPE
     assert tus.offset(url) == 0
 
 
