@@ -5,6 +5,7 @@ Damage is found piece by piece. The log is cut in front of the first damaged one
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 
 from common.digests import CRC_64
@@ -51,7 +52,8 @@ class StreamSealing(Sealing):
                 if await self._receipts.sealed(upload, multipart) is None:
                     raise
                 return await self._verified(upload, record)
-            await self._store.client.call("put_object", Key=upload.keys.seal, Body=record.pack())
+            self._check_held()
+            await asyncio.shield(self._note(upload, record))
             if await self._complete(upload, multipart, parts, record):
                 return await self._verified(upload, record)
         raise StorageUnavailable("The parts change all the time; the upload is sealed later.")
