@@ -3,15 +3,16 @@
 Best effort, as all of Redis: it makes a newcomer wait for tens of milliseconds in place of minutes. That two never
 write at one offset is the storage's own doing (`common.storage.base.Appends`), with Redis or without.
 
-A lease is a key whose value is the random token of its holder. It is compared before it is renewed, released or taken
-over, by WATCH and MULTI: the rights that we ask of Redis have no scripts.
+A lease is a key whose value is the random token of its holder. It is compared before it is released or taken over, by
+WATCH and MULTI: the rights that we ask of Redis have no scripts. Renewing compares without them: at the worst the lease
+of somebody else lives a little longer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from redis.asyncio import Redis
@@ -51,9 +52,26 @@ class AppendLeases:
         """Take the lease from a holder that does not answer; False where it is another's by now."""
         return await self._if_held(stream, before, lambda pipe, key: pipe.set(key, token, px=_milliseconds()))
 
-    async def renew(self, stream: str, token: str) -> bool | None:
-        """False where it is another's by now."""
-        return await self._if_held(stream, token, lambda pipe, key: pipe.pexpire(key, _milliseconds()))
+    async def renew(self, held: Mapping[str, str]) -> list[str]:
+        """Renew all leases of a process (stream: token) in two round trips, and take back what has lapsed meanwhile;
+        the streams that are another's by now."""
+        lost: list[str] = []
+
+        async def command() -> None:
+            found = await self._redis.mget([self._key(stream) for stream in held])
+            pipeline = self._redis.pipeline(transaction=False)
+            for (stream, token), holder in zip(held.items(), found, strict=True):
+                if holder is None:
+                    pipeline.set(self._key(stream), token, nx=True, px=_milliseconds())
+                elif _text(holder) == token:
+                    pipeline.pexpire(self._key(stream), _milliseconds())
+                else:
+                    lost.append(stream)
+            await pipeline.execute()
+
+        if held:
+            await self._within(command)
+        return lost
 
     async def release(self, stream: str, token: str) -> bool | None:
         """Give it back; one that is another's by now stays."""

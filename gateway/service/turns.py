@@ -131,6 +131,6 @@ class Turns:
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
-            for stream, turn in list(self._held.items()):
-                if turn.leased and await self._leases.renew(stream, turn.token) is False:
-                    self._tell(turn)
+            held = {stream: turn for stream, turn in self._held.items() if turn.leased}
+            for stream in await self._leases.renew({stream: turn.token for stream, turn in held.items()}):
+                self._tell(held[stream])

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.chunking import ChunkPlan
+from common.digests import combine_crc64
 from common.errors import LeaseLost, StorageUnavailable
 from common.storage.base import SealWatch
 from common.storage.s3.body import StreamBody
 from common.storage.s3.context import Store
 from common.storage.s3.reading import ObjectReader
+from common.storage.s3.receipts import Part
 from common.storage.s3.records import StoredPiece
 
 AT_ONCE = 8  # parts on their way; a joined one holds two batches
@@ -35,11 +37,18 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """A part of the future file, from 1, and what it is made of."""
+    """A part of the future file, from 1, and what it is made of. `crc64` is None where that is not whole pieces."""
 
     number: int
     length: int
     stretches: tuple[Stretch, ...]
+    crc64: int | None
+
+    def is_made(self, part: Part | None) -> bool:
+        """Whether the store has it, as far as the store tells."""
+        if part is None or part.size != self.length:
+            return False
+        return part.crc64 is None or self.crc64 is None or part.crc64 == self.crc64
 
 
 def cut(pieces: Sequence[StoredPiece], plan: ChunkPlan) -> list[Cutting]:
@@ -47,13 +56,14 @@ def cut(pieces: Sequence[StoredPiece], plan: ChunkPlan) -> list[Cutting]:
     cuttings: list[Cutting] = []
     at = 0
     for index, (start, length) in enumerate(plan.segments()):
-        stretches: list[Stretch] = []
-        while at < len(pieces) and pieces[at].offset < start + length:
-            stretches.append(_within(pieces[at], start, start + length))
-            if pieces[at].end > start + length:
-                break
+        first = at
+        while at < len(pieces) and pieces[at].end <= start + length:
             at += 1
-        cuttings.append(Cutting(index + 1, length, tuple(stretches)))
+        inside = pieces[first : at + 1 if at < len(pieces) and pieces[at].offset < start + length else at]
+        stretches = tuple(_within(piece, start, start + length) for piece in inside)
+        whole = all(stretch.whole for stretch in stretches)
+        crc64 = combine_crc64((piece.crc64, piece.length) for piece in inside) if whole else None
+        cuttings.append(Cutting(index + 1, length, stretches, crc64))
     return cuttings
 
 

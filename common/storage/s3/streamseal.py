@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from common.digests import CRC_64
 from common.errors import StorageUnavailable
 from common.storage.base import Receipt, SealedObject, SealPlan, SealWatch
-from common.storage.s3.composing import Composing, cut
+from common.storage.s3.composing import Composing, Cutting, cut
 from common.storage.s3.context import Store
 from common.storage.s3.receipts import Part, Receipts
 from common.storage.s3.records import SealRecord, StoredPiece
@@ -19,7 +19,7 @@ from common.storage.s3.seal import LOOKS, Sealing, whole_crc64
 from common.storage.s3.streams import Streams, receipts_of
 from common.storage.s3.uploads import Upload, Uploads
 from common.storage.s3.writing import Writer
-from common.storage.tiling import tile
+from common.storage.tiling import Span, tile
 
 
 class StreamSealing(Sealing):
@@ -65,30 +65,46 @@ class StreamSealing(Sealing):
         receipts = receipts_of(pieces)
         holes = tile(receipts, self._plan.size).holes
         if holes:
-            self._check_held()
-            await self._streams.cut(upload, holes[0][0])
+            await self._take_back(upload, holes[0][0])
             raise self._damaged(holes)
         self._compare_declared({CRC_64: whole_crc64(receipts)})
         return pieces
 
     async def _parts(self, upload: Upload, multipart: str, pieces: Sequence[StoredPiece]) -> list[Part]:
-        """Those of the file, the missing ones made. Raises FileNotFoundError where they are used up."""
+        """Those of the file, the missing ones made. Raises FileNotFoundError where they are used up, ChunksDamaged
+        where the store tells that they are not what was appended."""
         cuttings = cut(pieces, self._chunks)
-        there = {part.number: part.size for part in await self._receipts.parts(upload, multipart)}
-        missing = [cutting for cutting in cuttings if there.get(cutting.number) != cutting.length]
+        missing = await self._unmade(upload, multipart, cuttings)
         await Composing(self._store, self._target, self._watch).run(multipart, missing)
+        bad = await self._unmade(upload, multipart, missing) if missing else []
+        if bad:
+            spans = [self._span(cutting) for cutting in bad]
+            first, _ = spans[0]
+            await self._take_back(upload, max(piece.offset for piece in pieces if piece.offset <= first))
+            raise self._damaged(spans)
         parts = await self._receipts.parts(upload, multipart)
         return [part for part in parts if part.number <= len(cuttings)]
+
+    def _span(self, cutting: Cutting) -> Span:
+        start = self._chunks.offset(cutting.number - 1)
+        return start, start + cutting.length
+
+    async def _unmade(self, upload: Upload, multipart: str, cuttings: Sequence[Cutting]) -> list[Cutting]:
+        there = {part.number: part for part in await self._receipts.parts(upload, multipart)}
+        return [cutting for cutting in cuttings if not cutting.is_made(there.get(cutting.number))]
+
+    async def _take_back(self, upload: Upload, offset: int) -> None:
+        """The stream goes on at `offset`; what was made of it counts no more, also if it is being made still."""
+        self._check_held()
+        upload.multipart = await self._uploads.new_multipart(upload)
+        await self._store.client.call("put_object", Key=upload.keys.multipart, Body=upload.multipart.encode())
+        await self._store.client.call("delete_object", Key=self._target)
+        await self._streams.cut(upload, offset)
 
     def _wanted(self, record: SealRecord) -> set[int]:
         del record  # its pieces are not parts
         return set(range(1, self._chunks.count + 1))
 
     async def _give_back(self, upload: Upload, pieces: Sequence[Receipt], bad: Collection[Receipt]) -> list[Receipt]:
-        first = min(bad)
-        self._check_held()
-        upload.multipart = await self._uploads.new_multipart(upload)
-        await self._store.client.call("put_object", Key=upload.keys.multipart, Body=upload.multipart.encode())
-        await self._store.client.call("delete_object", Key=self._target)
-        await self._streams.cut(upload, first.offset)
+        await self._take_back(upload, min(bad).offset)
         return [piece for piece in pieces if piece in bad]

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from tests.faults.outages.service import Service, service
 from tests.fixtures.faults import FaultReport, FaultRow
 from tests.fixtures.s3 import S3Server, new_bucket
-from tests.integration.gateway.rig import Json, until
+from tests.integration.gateway.rig import Gateway, Json, until
 
 MIB = 1024 * 1024
 SHORT, FULL = 256, 1000  # uploads at once
@@ -55,12 +55,33 @@ class Peaks:
     fast: int = 0
 
 
-async def send(running: Service, uploads: list[Json], data: bytes, peaks: Peaks) -> list[bytes]:
-    """Send a chunk of each upload, all bodies growing side by side; the status lines."""
+@dataclass(frozen=True)
+class Protocol:
+    """How a client makes an upload of one body, and the head of the request that brings it."""
+
+    create: Callable[[Gateway], Json]
+    head: str
+    status: bytes
+
+
+def stream(gateway: Gateway) -> Json:
+    """A new upload of tus."""
+    answer = gateway.http.post("/tus/", headers={"Tus-Resumable": "1.0.0", "Upload-Length": str(CHUNK)})
+    assert answer.status_code == 201, answer.text
+    return {"id": answer.headers["location"].rpartition("/")[2]}
+
+
+CHUNKS = Protocol(lambda gateway: gateway.create(CHUNK, chunk_size=CHUNK), "PUT /v1/uploads/{id}/chunks/0", b"200")
+APPENDS = Protocol(stream, "PATCH /tus/{id}", b"204")
+FIELDS = "Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Type: application/offset+octet-stream"  # of tus alone
+
+
+async def send(running: Service, protocol: Protocol, uploads: list[Json], data: bytes, peaks: Peaks) -> list[bytes]:
+    """Send the body of each upload, all growing side by side; the status lines."""
     opened = [await asyncio.open_connection("127.0.0.1", running.gateway.port) for _ in uploads]
     for (_, writer), upload in zip(opened, uploads, strict=True):
-        head = f"PUT /v1/uploads/{upload['id']}/chunks/0 HTTP/1.1\r\nHost: test\r\nContent-Length: {len(data)}\r\n\r\n"
-        writer.write(head.encode())
+        line = protocol.head.format(id=upload["id"])
+        writer.write(f"{line} HTTP/1.1\r\nHost: test\r\n{FIELDS}\r\nContent-Length: {len(data)}\r\n\r\n".encode())
     for start in range(0, SLOWLY, SMALL):
         await one_round([writer for _, writer in opened], data[start : start + SMALL])
         await caught_up(running.process)
@@ -90,22 +111,23 @@ async def one_round(writers: list[asyncio.StreamWriter], piece: bytes) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("protocol", [CHUNKS, APPENDS], ids=["chunks", "appends"])
 def test_slow_uploads_side_by_side_stay_within_the_memory_budget(
-    running: Service, place: dict[str, Any], faults: FaultReport
+    running: Service, place: dict[str, Any], protocol: Protocol, faults: FaultReport
 ) -> None:
     count = FULL if faults.full else SHORT
     gateway = running.gateway
-    uploads = [gateway.create(CHUNK, chunk_size=CHUNK) for _ in range(count)]
+    uploads = [protocol.create(gateway) for _ in range(count)]
     base, descriptors, peaks = running.rss(), running.descriptors(), Peaks()
 
-    answers = asyncio.run(send(running, uploads, bytes(CHUNK), peaks))
+    answers = asyncio.run(send(running, protocol, uploads, bytes(CHUNK), peaks))
 
-    assert {answer.split()[1] for answer in answers} == {b"200"}
+    assert {answer.split()[1] for answer in answers} == {protocol.status}
     assert all(gateway.look(upload)["missing"] == [] for upload in (uploads[0], uploads[-1]))
     until(lambda: gateway.metric("sluice_intake_bytes") == 0)
     until(lambda: running.descriptors() <= descriptors + POOL * 3)
     measured = f"{base // MIB} MiB before, {peaks.slow // MIB} at the peak, {peaks.fast // MIB} when they hurry"
-    where = " over S3" if place else ""
+    where = f"{' as streams' if protocol is APPENDS else ''}{' over S3' if place else ''}"
     faults.note(FaultRow(f"{count} slow uploads at once{where}: RSS {measured}", points=count, chunks_checked=count))
     more = (count - SHORT) * EACH_MORE + (MORE_OVER_S3 if place else 0)
     assert max(peaks.slow, peaks.fast) < MOST + more

@@ -16,6 +16,7 @@ from gateway.service.caller import Caller
 from gateway.service.turns import SILENCE
 from tests.fixtures.redis import guarded_redis
 from tests.integration.streams.site import ME, Gateway, Line, Site
+from tests.integration.worker.rig import until
 
 CONTENT = bytes(range(256)) * 100
 WELL_UNDER_A_SECOND = 0.7  # of which a busy machine takes the most: 0.03 s when it is idle
@@ -122,6 +123,24 @@ async def test_with_redis_emptied_two_appends_at_one_offset_do_no_harm(
     assert (await site.published(upload_id))[1] == CONTENT
 
 
+async def test_a_lease_that_lapsed_is_taken_back(site: Site, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that is too busy to renew in time has lost nothing, unless somebody else wants the turn."""
+    monkeypatch.setattr("gateway.service.turns.LEASE_SECONDS", 0.15)
+    holder = await site.gateway()
+    upload_id = await gateway.create(len(CONTENT))
+    before, line = await stalled(holder, upload_id, CONTENT)
+    async with Redis.from_url(site.settings.redis.redis_url) as redis:
+        token = await redis.get(lease_key(site, upload_id))
+        await redis.delete(lease_key(site, upload_id))
+
+        async def is_back() -> bool:
+            return bool(await redis.get(lease_key(site, upload_id)) == token)
+
+        await until(is_back)
+    line.end.set()
+    assert (await before) is not None
+
+
 async def test_whoever_lost_the_lease_lets_go(site: Site, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.service.turns.LEASE_SECONDS", 0.15)
     holder = await site.gateway()
@@ -141,9 +160,10 @@ async def test_the_lease_needs_no_more_rights_than_the_manifests_give() -> None:
             leases = AppendLeases(redis, settings)
             assert await leases.take("upload", "mine") == "mine"
             assert await leases.take("upload", "yours") == "mine"
-            assert await leases.renew("upload", "mine") is True
+            assert await leases.renew({"upload": "mine", "lapsed": "mine"}) == []
             assert await leases.take_over("upload", "yours", "mine") is True
-            assert await leases.renew("upload", "mine") is False
+            assert await leases.renew({"upload": "mine", "lapsed": "mine"}) == ["upload"]
+            assert await leases.release("lapsed", "mine") is True
             assert await leases.release("upload", "mine") is False
             assert await leases.release("upload", "yours") is True
             signals, heard = Signals(redis, settings), asyncio.Queue[str]()

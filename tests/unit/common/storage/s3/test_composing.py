@@ -7,6 +7,7 @@ from common.chunking import ChunkPlan
 from common.storage.base import ObjectKey, UploadShape
 from common.storage.s3.composing import Stretch, cut
 from common.storage.s3.keys import LifeKeys, offset_of_entry
+from common.storage.s3.receipts import Part
 from common.storage.s3.records import Begun, Entry, StoredPiece
 
 
@@ -27,6 +28,20 @@ def test_a_part_within_one_piece_is_a_stretch_of_it() -> None:
     found = cut(pieces_of(12), ChunkPlan(12, 8))
     assert found[0].stretches == (Stretch("0", 0, 8, whole=False),)
     assert found[1].stretches == (Stretch("0", 8, 4, whole=False),)
+
+
+def test_a_part_is_made_when_the_store_has_these_bytes_as_far_as_it_tells() -> None:
+    [cutting] = cut(pieces_of(3, 3), ChunkPlan(6, 8))
+    assert cutting.crc64 == 0
+    assert cutting.is_made(Part(1, 6, "etag", 0))
+    assert cutting.is_made(Part(1, 6, "etag", None))
+    assert not cutting.is_made(Part(1, 6, "etag", 1))
+    assert not cutting.is_made(Part(1, 5, "etag", None))
+    assert not cutting.is_made(None)
+
+
+def test_nobody_knows_the_checksum_of_a_piece_that_was_cut() -> None:
+    assert [cutting.crc64 for cutting in cut(pieces_of(12), ChunkPlan(12, 8))] == [None, None]
 
 
 def test_small_pieces_are_joined() -> None:
