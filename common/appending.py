@@ -23,6 +23,7 @@ from common.redis import Rest
 from common.settings import RedisSettings
 
 LEASE_SECONDS = 15.0  # renewed three times in it; who dies is taken over long before (gateway.service.turns)
+AT_ONCE = 8  # connections that the leases of one process take; each is kept, and holds tens of KiB
 Result = TypeVar("Result")
 
 
@@ -34,6 +35,7 @@ class AppendLeases:
         self._prefix = settings.redis_queue_prefix
         self._timeout = settings.redis_timeout
         self._rest = Rest(settings.redis_timeout)
+        self._connections = asyncio.Semaphore(AT_ONCE)
 
     async def take(self, stream: str, token: str) -> str | None:
         """The token of the holder: the caller's own where nobody else had the lease."""
@@ -101,6 +103,10 @@ class AppendLeases:
         return await self._within(command)
 
     async def _within(self, command: Callable[[], Awaitable[Result]]) -> Result | None:
+        async with self._connections:
+            return await self._answered(command)
+
+    async def _answered(self, command: Callable[[], Awaitable[Result]]) -> Result | None:
         if self._rest.now:
             return None
         began = time.monotonic()
