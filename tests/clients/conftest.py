@@ -6,13 +6,14 @@ The clients are installed by `make clients`; what the machine lacks skips its te
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tests.fixtures.s3 import S3Server, new_bucket
 
 HERE = Path(__file__).parent
 PLACES = ("local-1", "local-3", "s3-3")
-SHORT = "local-3"
+SHORT = "local-2"
 MIB = 1024**2
 ARTIFACTS = HERE.parents[1] / ".cache" / "screenshots"
 RUN_SECONDS = 110.0
@@ -116,23 +117,25 @@ class Run:
         return [line for line in self.lines if line["event"] == event]
 
 
-RunNode = Callable[..., Run]
+RunNode = Callable[..., Awaitable[Run]]
 
 
 @pytest.fixture(scope="session")
 def run_node(node: str) -> RunNode:
     """Run a program of this folder with one JSON argument."""
 
-    def run(program: str, **options: Any) -> Run:
-        ended = subprocess.run(
-            [node, str(HERE / "programs" / program), json.dumps(options)],
-            capture_output=True,
-            text=True,
-            timeout=RUN_SECONDS,
-            check=False,
+    async def run(program: str, **options: Any) -> Run:
+        process = await asyncio.create_subprocess_exec(
+            node, str(HERE / "programs" / program), json.dumps(options), stdout=asyncio.subprocess.PIPE
         )
-        assert not ended.stderr, ended.stderr
-        return Run(ended.returncode, [json.loads(line) for line in ended.stdout.splitlines()])
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), RUN_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
+        assert process.returncode is not None
+        return Run(process.returncode, [json.loads(line) for line in output.splitlines()])
 
     return run
 

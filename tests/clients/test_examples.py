@@ -12,6 +12,8 @@ import pytest
 from tests.clients.conftest import HERE, RUN_SECONDS
 from tests.clients.fleet import Fleet
 
+pytestmark = pytest.mark.long_form
+
 PAGE = HERE.parents[1] / "docs" / "clients.md"
 SERVICE = "http://127.0.0.1:8000"
 

@@ -1,8 +1,11 @@
 """What the clients of this folder meet: no two requests in a row go to the same gateway."""
 
 import httpx
+import pytest
 
 from tests.clients.fleet import Fleet
+
+pytestmark = pytest.mark.long_form
 
 
 def test_requests_go_to_the_gateways_in_turn(fleet: Fleet) -> None:

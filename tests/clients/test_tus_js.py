@@ -1,7 +1,5 @@
 """tus-js-client in Node, by tus and by its two settings for the IETF draft: killed, in parallel, over a bad link."""
 
-import asyncio
-import json
 import signal
 from pathlib import Path
 from random import Random
@@ -9,9 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.clients.conftest import HERE, MIB, RUN_SECONDS, MakeSample, Run, RunNode, Sample
+from tests.clients.conftest import MIB, MakeSample, Run, RunNode, Sample
 from tests.clients.fleet import Fleet
-from tests.fixtures.bad_link import BadLink, Manner
+from tests.fixtures.bad_link import BadLink, Draw, Manner
 
 CHUNK = 5 * MIB
 RETRIES = [0, 50, 100, 200, 400] * 12  # milliseconds
@@ -29,9 +27,9 @@ def offsets_of(run: Run) -> list[int]:
 
 
 @pytest.mark.parametrize("protocol", SETTINGS)
-def test_a_whole_file_in_one_request(fleet: Fleet, run_node: RunNode, sample: MakeSample, protocol: str) -> None:
+async def test_a_whole_file_in_one_request(fleet: Fleet, run_node: RunNode, sample: MakeSample, protocol: str) -> None:
     one = sample(12 * MIB + 3)
-    run = run_node(
+    run = await run_node(
         "tus.js", endpoint=fleet.url + SETTINGS[protocol], protocol=protocol, file=str(one.path), name=one.name
     )
     assert_uploaded(fleet, run, one)
@@ -39,10 +37,12 @@ def test_a_whole_file_in_one_request(fleet: Fleet, run_node: RunNode, sample: Ma
 
 @pytest.mark.parametrize("protocol", SETTINGS)
 @pytest.mark.long_form
-def test_chunks_of_5_mib(fleet: Fleet, run_node: RunNode, sample: MakeSample, protocol: str) -> None:
+async def test_chunks_of_5_mib(fleet: Fleet, run_node: RunNode, sample: MakeSample, protocol: str) -> None:
     one = sample(2 * CHUNK + 3)
     endpoint = fleet.url + SETTINGS[protocol]
-    run = run_node("tus.js", endpoint=endpoint, protocol=protocol, file=str(one.path), name=one.name, chunkSize=CHUNK)
+    run = await run_node(
+        "tus.js", endpoint=endpoint, protocol=protocol, file=str(one.path), name=one.name, chunkSize=CHUNK
+    )
     assert offsets_of(run)[-1] == 2 * CHUNK
     assert_uploaded(fleet, run, one)
 
@@ -51,35 +51,37 @@ def test_chunks_of_5_mib(fleet: Fleet, run_node: RunNode, sample: MakeSample, pr
 @pytest.mark.parametrize(
     "chunk", [pytest.param(None, id="one-request"), pytest.param(CHUNK, id="chunks", marks=pytest.mark.long_form)]
 )
-def test_a_killed_client_goes_on_where_it_was(
+async def test_a_killed_client_goes_on_where_it_was(
     fleet: Fleet, run_node: RunNode, sample: MakeSample, tmp_path: Path, protocol: str, chunk: int | None
 ) -> None:
-    one = sample(24 * MIB)
-    options = {
-        "endpoint": fleet.url + SETTINGS[protocol],
-        "protocol": protocol,
-        "file": str(one.path),
-        "name": one.name,
-        "store": str(tmp_path / "urls.json"),
-        **({"chunkSize": chunk} if chunk else {}),
-    }
-    killed = run_node("tus.js", **options, dieAt=14 * MIB)
-    again = run_node("tus.js", **options)
+    one = sample(32 * MIB)
+    async with link_to(fleet, lambda _: Manner("steady", rate=32 * MIB)) as link:
+        options = {
+            "endpoint": link.url + SETTINGS[protocol],
+            "protocol": protocol,
+            "file": str(one.path),
+            "name": one.name,
+            "store": str(tmp_path / "urls.json"),
+            **({"chunkSize": chunk} if chunk else {}),
+        }
+        killed = await run_node("tus.js", **options, dieAt=8 * MIB)
+        link.heal()
+        again = await run_node("tus.js", **options)
     assert killed.status == -signal.SIGKILL
     assert again.of("start") == [{"event": "start", "resumed": True}]
     assert 0 < offsets_of(again)[0] < one.size
     assert_uploaded(fleet, again, one)
 
 
-def test_four_uploads_in_parallel_become_one_file(fleet: Fleet, run_node: RunNode, sample: MakeSample) -> None:
+async def test_four_uploads_in_parallel_become_one_file(fleet: Fleet, run_node: RunNode, sample: MakeSample) -> None:
     one = sample(12 * MIB + 1)
-    run = run_node("tus.js", endpoint=f"{fleet.url}/tus/", file=str(one.path), name=one.name, parallelUploads=4)
+    run = await run_node("tus.js", endpoint=f"{fleet.url}/tus/", file=str(one.path), name=one.name, parallelUploads=4)
     assert_uploaded(fleet, run, one)
 
 
-def test_a_stream_whose_length_comes_last(fleet: Fleet, run_node: RunNode, sample: MakeSample) -> None:
+async def test_a_stream_whose_length_comes_last(fleet: Fleet, run_node: RunNode, sample: MakeSample) -> None:
     one = sample(6 * MIB + 1)
-    run = run_node(
+    run = await run_node(
         "tus.js", endpoint=f"{fleet.url}/tus/", file=str(one.path), name=one.name, stream=True, chunkSize=2 * MIB
     )
     assert_uploaded(fleet, run, one)
@@ -87,25 +89,25 @@ def test_a_stream_whose_length_comes_last(fleet: Fleet, run_node: RunNode, sampl
 
 @pytest.mark.parametrize("protocol", SETTINGS)
 @pytest.mark.long_form
-async def test_a_bad_link_is_no_error(fleet: Fleet, node: str, sample: MakeSample, protocol: str) -> None:
+async def test_a_bad_link_is_no_error(fleet: Fleet, run_node: RunNode, sample: MakeSample, protocol: str) -> None:
     one = sample(6 * MIB)
-    target = urlsplit(fleet.url)
-    async with BadLink(str(target.hostname), int(target.port or 0), seed=1, draw=Worse()) as link:
-        options = {
-            "endpoint": link.url + SETTINGS[protocol],
-            "protocol": protocol,
-            "file": str(one.path),
-            "name": one.name,
-            "chunkSize": 1 * MIB,
-            "retryDelays": RETRIES,
-        }
-        process = await asyncio.create_subprocess_exec(
-            node, str(HERE / "programs" / "tus.js"), json.dumps(options), stdout=asyncio.subprocess.PIPE
+    async with link_to(fleet, Worse()) as link:
+        run = await run_node(
+            "tus.js",
+            endpoint=link.url + SETTINGS[protocol],
+            protocol=protocol,
+            file=str(one.path),
+            name=one.name,
+            chunkSize=1 * MIB,
+            retryDelays=RETRIES,
         )
-        output, _ = await asyncio.wait_for(process.communicate(), RUN_SECONDS)
-    run = Run(process.returncode or 0, [json.loads(line) for line in output.splitlines()])
     assert len(run.of("retry")) >= 4
     assert_uploaded(fleet, run, one)
+
+
+def link_to(fleet: Fleet, draw: Draw) -> BadLink:
+    target = urlsplit(fleet.url)
+    return BadLink(str(target.hostname), int(target.port or 0), seed=1, draw=draw)
 
 
 class Worse:
