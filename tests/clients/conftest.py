@@ -150,14 +150,15 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def page(node: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the page with Uppy, of another origin than the service."""
+def pages(node: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the folder with the pages, of another origin than the service."""
     folder = tmp_path_factory.mktemp("pages")
-    command = [node, str(HERE / "programs" / "bundle.js"), str(HERE / "pages" / "uppy.js"), str(folder)]
+    command = [node, str(HERE / "programs" / "bundle.js"), str(HERE / "pages"), str(folder)]
     subprocess.run(command, check=True, capture_output=True, cwd=HERE)
-    shutil.copy(HERE / "pages" / "uppy.html", folder)
+    for page in HERE.glob("pages/*.html"):
+        shutil.copy(page, folder)
     with served(folder) as url:
-        yield f"{url}/uppy.html"
+        yield url
 
 
 @pytest.fixture

@@ -15,19 +15,22 @@ Visit = Callable[..., dict[str, Any]]
 TUS = {"plugin": "tus", "chunk": str(5 * MIB)}
 PARTS = {"plugin": "s3", "multipart": "1"}
 FORM = {"plugin": "s3", "multipart": "0"}
+PARTS_OF_5 = {"plugin": "s3", "page": "uppy5.html"}  # sends the parts of one file in parallel
 
 
 @pytest.fixture
-def visit(node: str, chromium: str, page: str, tmp_path: Path, screenshot: Path) -> Visit:
+def visit(node: str, chromium: str, pages: str, tmp_path: Path, screenshot: Path) -> Visit:
     """A person on the page who uploads these files: what happened."""
 
-    def run(fleet: Fleet, samples: list[Sample], course: str, *, plugin: str, **query: str) -> dict[str, Any]:
+    def run(
+        fleet: Fleet, samples: list[Sample], course: str, *, plugin: str, page: str = "uppy.html", **query: str
+    ) -> dict[str, Any]:
         endpoint = f"{fleet.url}/tus" if plugin == "tus" else fleet.url
         pairs = "&".join(f"{name}={value}" for name, value in {"plugin": plugin, "endpoint": endpoint, **query}.items())
         options = {
             "browser": chromium,
             "profile": str(tmp_path / "profile"),
-            "page": f"{page}?{pairs}",
+            "page": f"{pages}/{page}?{pairs}",
             "files": [str(sample.path) for sample in samples],
             "course": course,
             "screenshot": str(screenshot),
@@ -61,7 +64,7 @@ def assert_uploaded(fleet: Fleet, seen: dict[str, Any], *samples: Sample) -> Non
         assert fleet.listed(sample.name)["digests"]["sha-256"] == sample.sha256
 
 
-@pytest.mark.parametrize("plugin", [TUS, PARTS, FORM], ids=["tus", "s3-parts", "s3-form"])
+@pytest.mark.parametrize("plugin", [TUS, PARTS, FORM, PARTS_OF_5], ids=["tus", "s3-parts", "s3-form", "s3-parallel"])
 @pytest.mark.long_form
 def test_files_that_are_added_become_files_here(
     fleet: Fleet, visit: Visit, sample: MakeSample, plugin: dict[str, str]
@@ -69,9 +72,10 @@ def test_files_that_are_added_become_files_here(
     samples = [sample(12 * MIB), sample(1000)]
     seen = visit(fleet, samples, "straight", **plugin)
     assert_uploaded(fleet, seen, *samples)
+    assert plugin != PARTS_OF_5 or seen["together"] > 2
 
 
-@pytest.mark.parametrize("plugin", [TUS, PARTS], ids=["tus", "s3-parts"])
+@pytest.mark.parametrize("plugin", [TUS, PARTS, PARTS_OF_5], ids=["tus", "s3-parts", "s3-parallel"])
 @pytest.mark.long_form
 def test_a_paused_upload_stands_still_and_goes_on(
     fleet: Fleet, visit: Visit, sample: MakeSample, plugin: dict[str, str]

@@ -10,6 +10,8 @@ import Tus from '@uppy/tus'
 import '@uppy/core/css/style.min.css'
 import '@uppy/dashboard/css/style.min.css'
 
+import { watch } from './watch.js'
+
 const query = new URLSearchParams(location.search)
 const endpoint = query.get('endpoint')
 const uppy = new Uppy({ debug: true })
@@ -25,10 +27,4 @@ if (query.get('plugin') === 'tus') {
   })
 }
 
-// what a test wants to know, in order
-window.happened = []
-const note = (event, more) => window.happened.push({ event, ...more })
-uppy.on('upload-success', (file, response) => note('success', { name: file.name, url: response.uploadURL }))
-uppy.on('upload-error', (file, error) => note('error', { name: file.name, message: String(error) }))
-uppy.on('restored', () => note('restored', {}))
-window.uppy = uppy
+watch(uppy)

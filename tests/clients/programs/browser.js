@@ -15,6 +15,7 @@ const FLAGS = [
 ]
 
 const requests = []
+const parts = { now: 0, most: 0 } // that are on their way at the same time
 const context = await chromium.launchPersistentContext(task.profile, {
   executablePath: task.browser,
   headless: true,
@@ -23,10 +24,18 @@ const context = await chromium.launchPersistentContext(task.profile, {
 })
 context.setDefaultTimeout(PATIENCE)
 context.on('request', (request) => {
-  if (!request.url().startsWith(task.page.split('/uppy.html')[0])) {
+  if (!request.url().startsWith(new URL(task.page).origin)) {
     requests.push({ method: request.method(), url: request.url(), offset: request.headers()['upload-offset'] ?? null })
   }
 })
+context.on('request', (request) => {
+  if (request.method() === 'PUT') parts.most = Math.max(parts.most, ++parts.now)
+})
+for (const end of ['requestfinished', 'requestfailed']) {
+  context.on(end, (request) => {
+    if (request.method() === 'PUT') parts.now--
+  })
+}
 
 const page = context.pages()[0] ?? (await context.newPage())
 const network = await context.newCDPSession(page)
@@ -80,4 +89,4 @@ if (happened.every(({ event }) => event !== 'error')) await page.locator('.uppy-
 const shown = await page.locator('.uppy-StatusBar-progress').first().getAttribute('aria-valuenow')
 await page.screenshot({ path: task.screenshot })
 await context.close()
-process.stdout.write(JSON.stringify({ happened, requests, shown: Number(shown), ...seen }))
+process.stdout.write(JSON.stringify({ happened, requests, together: parts.most, shown: Number(shown), ...seen }))
