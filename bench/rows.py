@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
+import psutil
+
 from bench.apart import DriverError
 from bench.rivals.install import Missing
 
-FAILURES = (DriverError, Missing, OSError, RuntimeError)
+FAILURES = (DriverError, Missing, OSError, RuntimeError, subprocess.SubprocessError, psutil.Error)
 
 
 @dataclass

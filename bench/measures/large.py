@@ -16,6 +16,7 @@ from bench.servers import Server
 from bench.setting import Setting
 
 READY, RECEIVED, HASHED, CPU = "MiB/s until downloadable", "MiB/s received", "MiB/s hashed", "CPU s/GiB"
+AFTER = "ms from the last chunk until downloadable"
 HASHLIB = "hashlib"
 
 
@@ -65,6 +66,8 @@ def _take(setting: Setting, result: Result, server: Server, source: Path, connec
             result.add(label, server.name, READY, size / MIB / done["ready"])
         if kind is None:
             result.add(label, server.name, RECEIVED, size / MIB / done["receive"])
+        if server.speaks == "native":
+            result.add(label, server.name, AFTER, done["finalize"] * 1000)
         for part in after:
             who = server.name if len(after) == 1 else f"{server.name}: {part.removesuffix('-1')}"
             result.add(label, who, CPU, (after[part] - before[part]) / (size / GIB))
