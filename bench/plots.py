@@ -11,7 +11,7 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot
 
-from bench.measures import download, finalize, large, listing, memory, queue, small
+from bench.measures import download, finalize, large, listing, memory, queue, small, streams
 from bench.measures.contenders import NODE
 from bench.rows import Result, Row
 
@@ -78,7 +78,9 @@ def _short(value: float) -> str:
 
 
 def _colour(who: str) -> str:
-    if who.startswith("Sluice"):
+    if who in streams.STREAMS.values():
+        return OURS_LIGHT
+    if who.startswith("Sluice") or who == streams.CHUNKS:
         return OURS_SAFE if "fsync" in who or "behind" in who else OURS_LIGHT if "receipts" in who else OURS
     return COLOURS.get(who.partition(",")[0], GREY)
 
@@ -245,6 +247,11 @@ def _listing(result: Result) -> Any:
     return figure
 
 
+def _streams(result: Result) -> Any:
+    cases = list(dict.fromkeys(row.case for row in result.rows))
+    return _stacked(result, large.READY, cases, "One large file in one request (longer is better)")
+
+
 DRAWN: dict[str, dict[str, Draw]] = {
     "large": {"large": _large, "cpu": _cpu},
     "small": {"small": _small},
@@ -253,4 +260,5 @@ DRAWN: dict[str, dict[str, Draw]] = {
     "memory": {"memory": _memory},
     "download": {"download": _download},
     "listing": {"listing": _listing},
+    "streams": {"streams": _streams},
 }

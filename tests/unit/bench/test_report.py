@@ -60,6 +60,11 @@ def test_only_what_is_between_the_marks_is_written(
     assert (tmp_path / "bench-large.svg").read_text().startswith("<?xml")
 
 
+def test_every_workload_has_a_figure() -> None:
+    plots = pytest.importorskip("bench.plots", reason="matplotlib is installed by `make bench` only")
+    assert set(plots.DRAWN) == set(BY_NAME)
+
+
 def test_the_page_has_its_marks() -> None:
     text = report.PAGE.read_text()
     assert report.BEGIN in text
