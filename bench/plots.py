@@ -112,8 +112,9 @@ def _large(result: Result) -> Any:
         for factor in (1.3, 1.8):
             axes.axvline(factor * node.median, color="#333333", linestyle=":", linewidth=1)
             above = axes.get_xaxis_transform()  # x of the data, y from the bottom (0) to the top (1) of the panel
-            label = f"{factor}x of {NODE}"
-            axes.text(factor * node.median, 1.0, label, color="#333333", va="bottom", fontsize=7, transform=above)
+            place, style = factor * node.median, {"ha": "center", "va": "bottom", "fontsize": 8}
+            axes.text(place, 1.0, f"{factor}x", color="#333333", transform=above, **style)
+        axes.set_title(f"{cases[1]} (dotted: our targets, in times of {NODE})", pad=16)
     return figure
 
 
