@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
@@ -13,6 +14,7 @@ import psutil
 from bench.apart import DriverError
 from bench.rivals.install import Missing
 
+LONG = 5.0  # seconds of one take that are worth a line
 FAILURES = (DriverError, Missing, OSError, RuntimeError, subprocess.SubprocessError, psutil.Error)
 
 
@@ -90,9 +92,12 @@ def interleave(takes: Sequence[Take], rounds: int, result: Result, say: Callable
         for take in takes:
             if take.key in gone or number % take.every:
                 continue
+            began = time.monotonic()
             try:
                 take.run()
             except FAILURES as error:
                 gone.add(take.key)
                 result.skipped[take.key] = f"failed: {str(error)[:200]}"
                 say(f"{take.key} {result.skipped[take.key]}")
+            if (took := time.monotonic() - began) > LONG:
+                say(f"{take.key} took {took:.0f} s")
