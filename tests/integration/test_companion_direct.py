@@ -99,3 +99,14 @@ def test_where_the_store_tells_no_checksums_the_gateway_takes_the_parts(
         ended = completed(http, upload_id, content[:size], content[size:])
         assert link.startswith(stack.url)
         assert http.get(f"/v1/files/{ended['file_id']}/content").content == content
+
+
+def test_a_setting_keeps_all_parts_on_the_way_through_the_gateway(
+    start_stack: StartStack, versitygw_server: S3Server
+) -> None:
+    place = {"SLUICE_STORAGE_URL": f"s3://{new_bucket(versitygw_server)}", **versitygw_server.settings}
+    stack = start_stack(**place, SLUICE_S3_COMPANION_DIRECT="false")
+    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as http:
+        upload_id = created(http)
+        assert http.get(f"/s3/multipart/{upload_id}/1").json()["url"].startswith(stack.url)
+        assert completed(http, upload_id, os.urandom(PART), b"rest")["state"] == "succeeded"
