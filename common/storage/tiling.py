@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from common.chunking import ChunkPlan
