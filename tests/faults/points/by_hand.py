@@ -14,7 +14,7 @@ import worker.app
 from common.db.clock import db_now
 from common.db.database import Database
 from common.db.lookups import Lookups
-from common.db.models import Job
+from common.db.models import Job, Upload
 from common.queue import Bell
 from common.redis import open_redis
 from common.settings import Settings
@@ -52,6 +52,7 @@ class ByHand:
             await self.parts.sweep.once()
             if not await self.run_due(*JobKind):
                 break
+        await self.let_time_pass()
         await self.parts.sweep.once()
 
     async def let_time_pass(self) -> None:
@@ -61,6 +62,10 @@ class ByHand:
             running = update(Job).where(Job.state == JobState.RUNNING)
             await repository.session.execute(waiting.values(next_attempt_at=db_now(-60), rung_at=db_now(-60)))
             await repository.session.execute(running.values(lease_until=db_now(-60)))
+            ended = update(Upload).where(Upload.finished_at.is_not(None))
+            await repository.session.execute(
+                ended.values(finished_at=db_now(-60))
+            )  # nobody tidies up after it any more
 
 
 @asynccontextmanager
