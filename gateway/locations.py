@@ -16,7 +16,9 @@ from common.settings import HttpSettings
 from common.settings_addresses import UNIX
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
-_PAIR = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^";,\s]*))')
+# possessive, and no name begins in the middle of another: a client behind the proxy may decide what is matched
+_LETTER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+_PAIR = re.compile(rf"""(?<!{_LETTER})({_LETTER}++)=(?:"((?:[^"\\]|\\.)*+)"|([^";,\s]*+))""")
 _SCHEMES = frozenset({"http", "https"})
 
 Peer = Sequence[object] | None
