@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy.orm import aliased
 
 from common.db.models import Upload, UploadPart
 from common.db.statements import Statements
 from common.states import UploadState
+
+
+def in_use() -> ColumnElement[bool]:
+    """Of a row of uploads: its bytes are needed by the job of a final upload, which the client counts on."""
+    final = aliased(Upload)
+    return exists().where(
+        UploadPart.partial_id == Upload.id,
+        final.id == UploadPart.final_id,
+        final.tenant == Upload.tenant,
+        final.state == UploadState.FINALIZING,
+    )
 
 
 class Parts(Statements):
@@ -37,3 +49,10 @@ class Parts(Statements):
         finals = select(UploadPart.final_id).where(UploadPart.partial_id == partial_id)
         query = select(Upload).where(Upload.tenant == tenant, Upload.id.in_(finals), Upload.state == UploadState.OPEN)
         return (await self._session.scalars(query)).all()
+
+    async def needed(self, tenant: str, partial_id: str) -> bool:
+        """Whether an open part is one that a job needs."""
+        query = select(Upload.id).where(
+            Upload.tenant == tenant, Upload.id == partial_id, Upload.state == UploadState.OPEN, in_use()
+        )
+        return await self._session.scalar(query) is not None

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, or_, sele
 
 from common.db.clock import db_now, statement_time
 from common.db.models import NOT_LIVE, Job, Upload
+from common.db.parts import in_use
 from common.db.statements import Key, Statements, named, table_of, unindexed
 from common.states import UPLOAD_FINAL, JobState, UploadState
 
@@ -89,6 +90,13 @@ class Uploads(Statements):
         )
         return await self._changed(statement) == 1
 
+    async def abort(self, tenant: str, upload_id: str) -> bool:
+        """open -> aborted, unless a final upload is being put together of it."""
+        statement = update(Upload).where(
+            Upload.tenant == tenant, Upload.id == upload_id, Upload.state == UploadState.OPEN, ~in_use()
+        )
+        return await self._changed(statement.values(state=UploadState.ABORTED, finished_at=db_now())) == 1
+
     async def agree_chunk_size(self, tenant: str, upload_id: str, before: int, after: int) -> bool:
         """Another chunk size for an open upload whose end is not known; False where somebody has agreed on one."""
         statement = update(Upload).where(
@@ -161,19 +169,18 @@ class Uploads(Statements):
     # --- for the sweep: all tenants -------------------------------------------------------------------------
 
     async def due_to_expire(self, limit: int) -> Sequence[Upload]:
-        query = (
-            select(Upload).where(Upload.state == UploadState.OPEN, Upload.expires_at <= statement_time()).limit(limit)
-        )
-        return (await self._session.scalars(query)).all()
+        due = (Upload.state == UploadState.OPEN, Upload.expires_at <= statement_time(), ~in_use())
+        return (await self._session.scalars(select(Upload).where(*due).limit(limit))).all()
 
     async def expire(self, upload: Upload) -> bool:
-        """open -> expired, unless somebody gave it more time meanwhile."""
-        statement = (
-            update(Upload)
-            .where(Upload.id == upload.id, Upload.state == UploadState.OPEN, Upload.expires_at <= statement_time())
-            .values(state=UploadState.EXPIRED, finished_at=db_now())
+        """open -> expired, unless somebody gave it more time meanwhile, or needs it."""
+        statement = update(Upload).where(
+            Upload.id == upload.id,
+            Upload.state == UploadState.OPEN,
+            Upload.expires_at <= statement_time(),
+            ~in_use(),
         )
-        return await self._changed(statement) == 1
+        return await self._changed(statement.values(state=UploadState.EXPIRED, finished_at=db_now())) == 1
 
     async def postpone(self, upload_id: str, expires_at: datetime) -> None:
         """An open upload that still receives bytes lives on."""

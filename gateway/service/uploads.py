@@ -260,12 +260,19 @@ class UploadService:
         log.info("uploads.aborted", upload_ids=list(ended))
 
     async def abort(self, caller: Caller, upload_id: str) -> None:
-        """End an open upload and free its bytes; again: nothing. Raises UploadNotFound, UploadFinalized."""
+        """End an open upload and free its bytes; again: nothing. Raises UploadNotFound, UploadFinalized, also for a
+        part while the file is made of it."""
         upload = await self.load(caller, upload_id)
         if upload.state in HAS_JOB:
             raise UploadFinalized(f"The upload is {upload.state}; delete the file instead.", state=upload.state)
         async with self._database.transaction() as db:
-            moved = await db.uploads.move(upload.tenant, upload.id, UploadState.OPEN, UploadState.ABORTED)
+            moved = await db.uploads.abort(upload.tenant, upload.id)
+            needed = not moved and upload.partial and await db.parts.needed(upload.tenant, upload.id)
+        if needed:
+            raise UploadFinalized(
+                "The upload is a part of one that is being put together; delete it when that is done.",
+                state=upload.state,
+            )
         if not moved and upload.state == UploadState.OPEN:
             await self.abort(caller, upload_id)  # somebody moved it between our two statements: look again
             return

@@ -81,3 +81,26 @@ async def test_the_size_of_what_has_ended_or_is_not_there_is_not_told(database: 
     async with database.transaction() as repository:
         assert not await repository.uploads.declare_size(TENANT, upload.id, 5)
         assert not await repository.uploads.declare_size(TENANT, new_id(), 5)
+
+
+async def test_a_part_does_not_end_while_a_job_needs_it(database: Database) -> None:
+    await put(database, part := new_upload(1, partial=True, expires_at=LATE))
+    final = await final_of(database, part, state=UploadState.FINALIZING)
+    async with database.transaction() as repository:
+        assert await repository.parts.needed(TENANT, part.id)
+        assert not await repository.uploads.due_to_expire(10)
+        assert not await repository.uploads.expire(part)
+        assert not await repository.uploads.abort(TENANT, part.id)
+        await repository.uploads.move(TENANT, final.id, UploadState.FINALIZING, UploadState.COMPLETE)
+        assert not await repository.parts.needed(TENANT, part.id)
+        assert [due.id for due in await repository.uploads.due_to_expire(10)] == [part.id]
+        assert await repository.uploads.expire(part)
+
+
+async def test_a_part_may_end_while_nobody_has_made_a_job_of_it(database: Database) -> None:
+    await put(database, part := new_upload(1, partial=True))
+    await final_of(database, part)
+    async with database.transaction() as repository:
+        assert not await repository.parts.needed(TENANT, part.id)
+        assert await repository.uploads.abort(TENANT, part.id)
+    assert (await upload_of(database, part.id)).state == UploadState.ABORTED

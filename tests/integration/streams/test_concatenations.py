@@ -5,7 +5,14 @@ import hashlib
 
 import pytest
 
-from common.errors import InvalidRequest, NotAppendable, NotPartial, UploadNotFound, UploadNotOpen
+from common.errors import (
+    InvalidRequest,
+    NotAppendable,
+    NotPartial,
+    UploadFinalized,
+    UploadNotFound,
+    UploadNotOpen,
+)
 from common.states import JobKind, UploadState
 from common.storage.base import UploadKey
 from gateway.service.concatenations import MOST_PARTS
@@ -128,3 +135,14 @@ async def test_a_part_that_is_gone_ends_the_job(site: Site, gateway: Gateway) ->
     await site.rig.run()
     assert (await site.rig.job(final.job_id or "")).error_code == "upload_gone"
     assert (await site.rig.get_upload(final.upload.id)).state == UploadState.FAILED
+
+
+async def test_a_part_cannot_be_ended_while_the_file_is_made_of_it(site: Site, gateway: Gateway) -> None:
+    part = await partial(gateway, CONTENT)
+    final = await concatenated(gateway, part)
+    assert final.job_id is not None  # from here on the client counts on it
+    with pytest.raises(UploadFinalized):
+        await gateway.services.streams.abort(ME, part)
+    assert (await site.published(final.upload.id))[1] == CONTENT
+    await gateway.services.streams.abort(ME, part)
+    assert (await site.rig.get_upload(part)).state == UploadState.ABORTED
