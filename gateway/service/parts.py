@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from common.chunking import MIB, Range, missing_ranges
+from common.chunking import MIB, ChunkPlan, Range, missing_ranges
 from common.db.database import Database
 from common.db.models import Job, Upload
 from common.db.uploads import Said
@@ -23,6 +23,7 @@ from common.errors import (
     ChunkOutOfRange,
     ChunksMissing,
     InvalidRequest,
+    SizeConflict,
     StorageUnavailable,
     Unavailable,
     UploadNotOpen,
@@ -142,12 +143,15 @@ class PartService:
         """The size of the parts. The row says it first, then the upload begins in the storage: where it has begun,
         the row is right."""
         upload = await self._open(caller, key.upload_id)
-        if upload.direct or upload.stream:
-            raise UploadNotOpen("This upload takes no parts here.", state=upload.state)
-        if upload.size is None and number == 1 and not await self._has_begun(key):
+        if upload.direct:
+            raise UploadNotOpen("The parts of this upload go to the store.", state=upload.state)
+        if upload.size is not None:  # it was open before, and damage has opened it again; or it came with its size
+            _check_planned(upload, number, length)
+            return upload.chunk_size
+        if number == 1 and not await self._has_begun(key):
             upload = await self._first(caller, upload, length)
             await self._storage.begin(key, shape_of(upload))
-        elif upload.size is None:  # otherwise it was open before, and damage has opened it again
+        else:
             await self._begun(key)
             upload = await self._open(caller, key.upload_id)
         self._agreed[key] = upload.chunk_size
@@ -194,10 +198,12 @@ class PartService:
         upload = await self._uploads.load(caller, upload_id)
         if upload.state in HAS_JOB:
             return await self._finalizing.finalize(caller, upload_id, {})
-        _require_open(upload)
+        _require_parts(upload)
         here = {part.number: part for part in await self._parts_of(upload)}
         parts = _named(tags, here, compared=not upload.direct)
         size = sum(part.size for part in parts)
+        if upload.size not in (None, size):
+            raise SizeConflict(f"The upload has {upload.size} bytes, these parts have {size}.", size=upload.size)
         check_size(size, self._limits)
         chunk_size = max(parts[0].size, upload.chunk_size) if len(parts) == 1 else parts[0].size
         _check_sizes(parts, chunk_size, self._limits.chunk_size_min)
@@ -232,7 +238,7 @@ class PartService:
         return [_part(receipt, upload.chunk_size) for receipt in receipts]
 
     async def _open(self, caller: Caller, upload_id: str) -> Upload:
-        return _require_open(await self._uploads.load(caller, upload_id))
+        return _require_parts(await self._uploads.load(caller, upload_id))
 
     def _check_number(self, number: int) -> None:
         if not 1 <= number <= self._limits.max_chunks:
@@ -249,10 +255,19 @@ def _part(receipt: Receipt, chunk_size: int) -> Part:
     return Part(receipt.offset // chunk_size + 1, receipt.length, crc64_bytes(receipt.crc64).hex())
 
 
-def _require_open(upload: Upload) -> Upload:
+def _require_parts(upload: Upload) -> Upload:
     if upload.state != UploadState.OPEN:
         raise UploadNotOpen(f"The upload is {upload.state}; it takes no parts.", state=upload.state)
+    if upload.stream:
+        raise UploadNotOpen("This upload is one stream; it takes no parts.", state=upload.state)
     return upload
+
+
+def _check_planned(upload: Upload, number: int, length: int) -> None:
+    """Raises ChunkOutOfRange, ChunkLength for what is no chunk of an upload whose size is known."""
+    expected = ChunkPlan(upload.size or 0, upload.chunk_size).length(number - 1)
+    if length != expected:
+        raise ChunkLength(f"Part {number} of this upload has {expected} bytes, not {length}.", expected=expected)
 
 
 def _named(tags: Mapping[int, str], here: Mapping[int, Part], *, compared: bool) -> list[Part]:

@@ -204,6 +204,40 @@ def test_an_aborted_upload_takes_no_parts(gateway: Gateway) -> None:
     assert not gateway.upload_folder(upload["uploadId"]).exists()
 
 
+def native(gateway: Gateway, size: int) -> Json:
+    body = {"filename": "n.bin", "size": size, "chunk_size": PART}
+    upload_id = gateway.http.post("/v1/uploads", json=body).json()["id"]
+    return {"uploadId": upload_id, "key": upload_id}
+
+
+def test_an_upload_whose_size_was_declared_is_not_completed_with_another(gateway: Gateway) -> None:
+    upload = native(gateway, 2 * PART)
+    first = put(gateway, upload, 1, b"a" * PART)
+    assert_problem(complete(gateway, upload, [first.headers["etag"]]), 409, "size_conflict")
+    second = put(gateway, upload, 2, b"b" * PART)
+    assert complete(gateway, upload, [first.headers["etag"], second.headers["etag"]]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("number", "size", "code"), [(1, 50, "chunk_length"), (2, 8, "chunk_length"), (3, 7, "chunk_out_of_range")]
+)
+def test_parts_of_an_upload_whose_size_was_declared_are_its_chunks(
+    gateway: Gateway, number: int, size: int, code: str
+) -> None:
+    upload = native(gateway, PART + 7)
+    assert_problem(put(gateway, upload, number, b"x" * size), 422, code)
+    assert gateway.http.get(f"/v1/uploads/{upload['uploadId']}").json()["received_bytes"] == 0
+
+
+def test_a_stream_is_not_completed_as_parts(gateway: Gateway) -> None:
+    tus = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream", "Upload-Concat": "partial"}
+    made = gateway.http.post("/tus", headers={**tus, "Upload-Length": "2"}, content=b"ab")
+    upload_id = made.headers["location"].rpartition("/")[2]
+    upload = {"uploadId": upload_id, "key": upload_id}
+    assert_problem(complete(gateway, upload, ["0" * 16]), 409, "upload_not_open")
+    assert_problem(gateway.http.get(f"/s3/multipart/{upload_id}"), 409, "upload_not_open")
+
+
 def test_an_unknown_upload_is_not_found(gateway: Gateway) -> None:
     assert_problem(gateway.http.get(f"/s3/multipart/{UNKNOWN}/1"), 404, "upload_not_found")
 
