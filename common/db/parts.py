@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, distinct, exists, func, select
 from sqlalchemy.orm import aliased
 
 from common.db.models import Upload, UploadPart
@@ -49,6 +49,17 @@ class Parts(Statements):
         finals = select(UploadPart.final_id).where(UploadPart.partial_id == partial_id)
         query = select(Upload).where(Upload.tenant == tenant, Upload.id.in_(finals), Upload.state == UploadState.OPEN)
         return (await self._session.scalars(query)).all()
+
+    async def most_waiting(self, tenant: str, partial_ids: Sequence[str]) -> int:
+        """How many open final uploads have that one of these parts that most have."""
+        counted = (
+            select(func.count(distinct(UploadPart.final_id)))
+            .join(Upload, Upload.id == UploadPart.final_id)
+            .where(UploadPart.partial_id.in_(set(partial_ids)))
+            .where(Upload.tenant == tenant, Upload.state == UploadState.OPEN)
+            .group_by(UploadPart.partial_id)
+        )
+        return max((await self._session.scalars(counted)).all(), default=0)
 
     async def needed(self, tenant: str, partial_id: str) -> bool:
         """Whether an open part is one that a job needs."""

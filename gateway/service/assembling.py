@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from common.db.database import Database
 from common.db.models import Job, Upload
@@ -18,6 +19,8 @@ from gateway.service.caller import Caller
 from gateway.service.finalize import FinalizeService
 
 log = get_logger(__name__)
+
+AT_ONCE = 16  # parts that are looked at
 
 
 class Assembling:
@@ -36,25 +39,34 @@ class Assembling:
         async with self._database.reading() as db:
             finals = await db.parts.waiting_for(partial.tenant, partial.id)
         for final in finals:
-            await self.started(caller, final)
+            with suppress(FileTooLarge, UploadNotOpen):  # the part is as it should be: who looks at the other is told
+                await self.started(caller, final)
 
     async def started(self, caller: Caller, final: Upload) -> Job | None:
         """The job of an open final upload; None while a part is not whole. Raises FileTooLarge."""
         async with self._database.reading() as db:
             found = await db.parts.of(final.tenant, final.id)
         parts = [part for part in found if part is not None and part.state == UploadState.OPEN]
-        if len(parts) < len(found) or not all(await asyncio.gather(*map(self._whole, parts))):
+        size = total(parts)
+        if len(parts) < len(found) or size is None:
             return None
-        size = sum(part.size or 0 for part in parts)
         if size > self._limits.max_file_size:
             raise FileTooLarge(f"A file may have at most {self._limits.max_file_size} bytes.")
+        if not await self._all_whole(parts):
+            return None
         said = Said(size, final.description, final.meta, final.tags, final.digests)
         return await self._finalizing.start_job(caller, final, said)
 
+    async def _all_whole(self, parts: Sequence[Upload]) -> bool:
+        """Ends with the first that is not; asks for a few at a time, so that others get at the storage meanwhile."""
+        different = list({part.id: part for part in parts}.values())
+        for first in range(0, len(different), AT_ONCE):
+            if not all(await asyncio.gather(*map(self._whole, different[first : first + AT_ONCE]))):
+                return False
+        return True
+
     async def _whole(self, part: Upload) -> bool:
         assert isinstance(self._storage, Appends)
-        if part.size is None:
-            return False
         try:
             return await self._storage.end(UploadKey(part.tenant, part.id)) == part.size
         except FileNotFoundError:

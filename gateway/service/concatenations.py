@@ -21,6 +21,7 @@ from gateway.service.uploads import UploadService
 log = get_logger(__name__)
 
 MOST_PARTS = 1000  # clients that send in parallel make four to a hundred; each is a folder to look into
+MOST_FINALS = 16  # that wait for one part; whoever looks at the part looks at all parts of each
 
 
 class ConcatenationService:
@@ -49,8 +50,8 @@ class ConcatenationService:
         """A final upload of these parts, in this order; one may come twice. Its job begins when all have arrived,
         which may be later. The size follows from the parts: that of `new` is not looked at.
 
-        Raises UploadNotFound and UploadNotOpen (a part), NotPartial, InvalidRequest (none, or too many), and what
-        a new upload raises.
+        Raises UploadNotFound and UploadNotOpen (a part), NotPartial, InvalidRequest (none, or too many, or a part that
+        too many others wait for), and what a new upload raises.
         """
         if not self.available:
             raise NotAppendable("The storage of this service cannot put uploads together.")
@@ -71,6 +72,8 @@ class ConcatenationService:
         """With the row its parts, which live as long from now on."""
         until = datetime.now(UTC) + timedelta(seconds=self._limits.upload_ttl)
         async with self._database.transaction() as db:
+            if await db.parts.most_waiting(upload.tenant, [part.id for part in parts]) >= MOST_FINALS:
+                raise InvalidRequest(f"At most {MOST_FINALS} final uploads may wait for one part.")
             await db.uploads.insert(upload)
             await db.parts.insert(upload.id, [part.id for part in parts])
             for part_id in sorted({part.id for part in parts}):

@@ -104,3 +104,14 @@ async def test_a_part_may_end_while_nobody_has_made_a_job_of_it(database: Databa
         assert not await repository.parts.needed(TENANT, part.id)
         assert await repository.uploads.abort(TENANT, part.id)
     assert (await upload_of(database, part.id)).state == UploadState.ABORTED
+
+
+async def test_the_open_finals_of_a_part_are_counted(database: Database) -> None:
+    await put(database, part := new_upload(1, partial=True), other := new_upload(1, partial=True))
+    await final_of(database, part, part, other)
+    await final_of(database, part)
+    await final_of(database, other, state=UploadState.FINALIZING)
+    async with database.reading() as repository:
+        assert await repository.parts.most_waiting(TENANT, [other.id, part.id]) == 2
+        assert await repository.parts.most_waiting(TENANT, [other.id]) == 1
+        assert await repository.parts.most_waiting(TENANT, [new_upload(1).id]) == 0

@@ -2,10 +2,12 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 
 import pytest
 
 from common.errors import (
+    FileTooLarge,
     InvalidRequest,
     NotAppendable,
     NotPartial,
@@ -15,7 +17,7 @@ from common.errors import (
 )
 from common.states import JobKind, UploadState
 from common.storage.base import UploadKey
-from gateway.service.concatenations import MOST_PARTS
+from gateway.service.concatenations import MOST_FINALS, MOST_PARTS
 from gateway.service.streams import NewStream, StreamStatus
 from tests.integration.streams.site import ME, Gateway, Site, unknown_id
 
@@ -146,3 +148,25 @@ async def test_a_part_cannot_be_ended_while_the_file_is_made_of_it(site: Site, g
     assert (await site.published(final.upload.id))[1] == CONTENT
     await gateway.services.streams.abort(ME, part)
     assert (await site.rig.get_upload(part)).state == UploadState.ABORTED
+
+
+async def test_a_part_is_received_also_where_what_waits_for_it_becomes_too_large(site: Site) -> None:
+    limits = site.settings.limits.model_copy(update={"max_file_size": 1000})
+    gateway = await site.gateway(replace(site.settings, limits=limits))
+    first, second = [await gateway.create(None, partial=True) for _ in range(2)]
+    final = await concatenated(gateway, first, second)
+    for part in (first, second):
+        await gateway.services.streams.declare_size(ME, part, 600)
+        assert (await gateway.append(part, 0, b"x" * 600)).offset == 600
+        assert (await gateway.look(part)).offset == 600
+    with pytest.raises(FileTooLarge):
+        await gateway.look(final.upload.id)
+
+
+async def test_the_number_of_final_uploads_that_wait_for_a_part_is_bounded(site: Site, gateway: Gateway) -> None:
+    ready, half = await partial(gateway, b"abc"), await partial(gateway, CONTENT, whole=False)
+    finals = [await concatenated(gateway, ready, half) for _ in range(MOST_FINALS)]
+    with pytest.raises(InvalidRequest):
+        await concatenated(gateway, half)
+    await gateway.services.streams.abort(ME, finals[0].upload.id)
+    assert (await concatenated(gateway, half, ready)).job_id is None
