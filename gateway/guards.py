@@ -199,6 +199,8 @@ def _refusal(scope: Scope, limit: int | None, headers: dict[bytes, bytes]) -> Sl
     codings = (value for name, value in scope["headers"] if name == b"content-encoding")
     if any(coding.strip().lower() not in (b"", b"identity") for value in codings for coding in value.split(b",")):
         return CodingNotAllowed("Send the body as it is, without Content-Encoding: nothing is decoded here.")
+    if any(name == b"transfer-encoding" and value.strip().lower() != b"chunked" for name, value in scope["headers"]):
+        return CodingNotAllowed("Send the body as it is: the one Transfer-Encoding here is chunked.")
     return _beyond(limit, headers)
 
 

@@ -107,7 +107,7 @@ class SluiceProtocol(HttpToolsProtocol):
         if self._in_head:  # a trailer must not become a field of the request (RFC 9110 section 6.5.1)
             if len(self.headers) >= MAX_FIELDS:
                 self._refuse(_too_large())
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(b" \t"))  # white space behind it is none of it (RFC 9112 section 5)
 
     def on_headers_complete(self) -> None:
         if self._replaying:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Depends, Request, Response
 
 from common.errors import (
@@ -11,8 +13,11 @@ from common.errors import (
     NotPartial,
     RequestError,
     UploadEnded,
+    UploadFinalized,
     UploadNotOpen,
+    UploadTooLong,
 )
+from gateway.api.fields import content_length
 from gateway.dependencies import Appends, Caller, Concatenations, Services, Streams
 from gateway.resources import has_body
 from gateway.service.appends import AppendService
@@ -73,7 +78,10 @@ async def _of_bytes(
     if with_bytes:
         require_body_type(request.headers)
     parse_checksum(one(request.headers, "Upload-Checksum"))
-    status = await streams.create(caller, wanted(request, declared_length(request.headers)))
+    size = declared_length(request.headers)
+    if size is not None and (content_length(request) or 0) > size:
+        raise UploadTooLong(f"The upload has {size} bytes; the body goes beyond.", size=size)
+    status = await streams.create(caller, wanted(request, size))
     if with_bytes:
         status = await _first_bytes(request, caller, status, streams, appends)
     return status
@@ -104,5 +112,6 @@ async def _first_bytes(
     except (BodyIncomplete, BodyTimeout):
         raise
     except RequestError:
-        await streams.abort(caller, status.upload.id)
+        with suppress(UploadFinalized):  # it has no bytes, and was complete before any came
+            await streams.abort(caller, status.upload.id)
         raise

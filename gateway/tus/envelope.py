@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.tus.fields import VERSION
+from gateway.tus.fields import OVERRIDE, VERSION
 
 PREFIX = "/tus"
-_OVERRIDE = b"x-http-method-override"
 _VERSION = (b"tus-resumable", VERSION.encode())
 _METHODS = {method.encode(): method for method in ("HEAD", "GET", "PATCH", "DELETE", "OPTIONS", "POST")}
 
@@ -38,7 +37,7 @@ def owns(path: str) -> bool:
 
 def _meant(scope: Scope) -> Scope:
     """The request with the method that it means. The server still frames the answer for the one that was sent."""
-    given = dict(scope["headers"]).get(_OVERRIDE)
+    given = dict(scope["headers"]).get(OVERRIDE.encode())
     if given is None or scope["method"] != "POST":
         return scope
     return {**scope, "method": _METHODS.get(given.strip().upper(), "POST")}

@@ -10,6 +10,7 @@ from common.errors import ContentTypeRefused, InvalidField
 from gateway.api.disposition import parse_parameters
 
 VERSION = "1.0.0"
+OVERRIDE = "x-http-method-override"
 BODY_TYPE = "application/offset+octet-stream"  # of every body with bytes of an upload (section PATCH)
 BEYOND = 10**19  # more bytes than any file system counts: a client decides how many digits there are
 

@@ -23,15 +23,17 @@ from gateway.service.caller import Caller as CallerValue
 from gateway.service.streams import StreamStatus
 from gateway.tus.answers import abilities, everything, progress
 from gateway.tus.checksums import parse_checksum
-from gateway.tus.fields import VERSION, number, one, require_body_type
+from gateway.tus.fields import OVERRIDE, VERSION, number, one, require_body_type
 
 _FREE = frozenset({"OPTIONS", "GET"})  # OPTIONS ignores the version; GET is no part of the protocol
 
 
 async def require_version(request: Request) -> None:
-    """Raises VersionNotSupported (section Tus-Resumable). A HEAD without a version asks for the file."""
+    """Raises VersionNotSupported (section Tus-Resumable). A HEAD without a version asks for the file, unless it came as
+    a POST, whose answer says how long its own body is."""
     given = request.headers.get("tus-resumable")
-    if request.method in _FREE or given == VERSION or (given is None and request.method == "HEAD"):
+    file_head = given is None and request.method == "HEAD" and OVERRIDE not in request.headers
+    if request.method in _FREE or given == VERSION or file_head:
         return
     raise _other_version()
 

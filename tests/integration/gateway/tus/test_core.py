@@ -106,6 +106,17 @@ def test_more_than_the_length_is_413_also_where_nothing_announces_it(tus: Tus) -
     assert_problem(answer, 413, "upload_too_long")
 
 
+@pytest.mark.parametrize("length", [0, 2])
+def test_more_than_the_length_is_413_at_the_creation_too(tus: Tus, length: int) -> None:
+    def body() -> object:
+        yield b"123"
+
+    assert_problem(tus.create(length, b"123"), 413, "upload_too_long")
+    fields = {"Tus-Resumable": "1.0.0", "Upload-Length": str(length), "Content-Type": BODY_TYPE}
+    answer = tus.http.post("/tus", content=body(), headers=fields)  # type: ignore[arg-type]
+    assert_problem(answer, 413, "upload_too_long")
+
+
 @pytest.mark.parametrize("length", [5, 4])
 def test_an_empty_body_at_the_offset_is_fine(tus: Tus, length: int) -> None:
     url = tus.new(length)
@@ -198,6 +209,19 @@ def test_a_post_may_stand_for_head_and_delete(tus: Tus) -> None:
     assert tus.ask("POST", url, X_HTTP_Method_Override="HEAD").headers["upload-offset"] == "0"
     assert tus.ask("POST", url, X_HTTP_Method_Override="DELETE").status_code == 204
     assert tus.head(url).status_code == 410
+
+
+def test_a_post_that_stands_for_a_head_needs_the_version(tus: Tus, gateway: Gateway) -> None:
+    answer = tus.create(3, b"abc")
+    finished(gateway, answer)
+    got = tus.ask("POST", answer.headers["location"], X_HTTP_Method_Override="HEAD", Tus_Resumable=None)
+    assert_problem(got, 412, "version_not_supported")
+
+
+def test_white_space_behind_a_value_is_none_of_it(gateway: Gateway) -> None:
+    with gateway.wire() as wire:
+        wire.head("POST /tus", Tus_Resumable="1.0.0 ", Upload_Length="5\t ")
+        assert wire.answer().status_code == 201
 
 
 def test_another_method_is_405_with_those_that_there_are(tus: Tus) -> None:
