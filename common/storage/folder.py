@@ -7,10 +7,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common.storage.durable import FOLDER_MODE, Folders, sync_folder
+from common.storage.durable import FOLDER_MODE, Folders, is_at, sync_folder
 from common.storage.inventory import Promises
 from common.storage.journal import FILE_MODE
 from common.storage.layout import UploadPaths
+from common.storage.locks import share
 
 _REMOVE_TRIES = 10  # a writer may add its journal while the folder is being removed
 
@@ -26,6 +27,22 @@ def make(paths: UploadPaths, size: int, *, folders: Folders, promises: Promises,
     if durable:
         sync_folder(paths.folder)
         sync_folder(paths.folder.parent)
+
+
+def widen(paths: UploadPaths, size: int, *, promises: Promises) -> None:
+    """Room for all `size` bytes of an upload that began without knowing them; again: nothing. Raises
+    InsufficientStorage, FileNotFoundError."""
+    data = os.open(paths.data, os.O_RDWR)
+    try:
+        # what is being sealed, or is a file by now, must not change, and has all its bytes
+        if not share(data) or paths.sealing.exists() or not is_at(data, paths.data):
+            return
+        missing = size - os.fstat(data).st_size
+        if missing > 0:
+            with promises.room_for(missing):
+                os.ftruncate(data, size)
+    finally:
+        os.close(data)
 
 
 def remove(paths: UploadPaths, *, durable: bool) -> None:

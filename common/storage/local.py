@@ -128,6 +128,9 @@ class LocalStorage:
         paths = self._layout.upload(upload)
         return await self._here(partial(self._ledger(paths).end, durable=self._settings.durability == "chunk"))
 
+    async def widen(self, upload: UploadKey, size: int) -> None:
+        await self._here(partial(folder.widen, self._layout.upload(upload), size, promises=self._promises))
+
     async def append(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
         return await self._take(self._writing(self._layout.upload(upload), segment, append=True), segment, source)
 

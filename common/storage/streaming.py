@@ -37,6 +37,11 @@ class Appends(Protocol):
         except where a seal found damage. Raises FileNotFoundError when the upload is not here."""
         ...
 
+    async def widen(self, upload: UploadKey, size: int) -> None:
+        """Promise room to an upload that has begun without a size, which is known now; again: nothing. Raises
+        InsufficientStorage, FileNotFoundError."""
+        ...
+
     async def append(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
         """Store what `source` brings, at most the length of the segment, and return its receipt.
 

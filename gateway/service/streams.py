@@ -6,6 +6,7 @@ else (docs/surfaces.md). What it has to say again later, as it was received, it 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from mimetypes import MimeTypes
 from typing import Any
@@ -137,7 +138,7 @@ class StreamService:
 
     async def declare_size(self, caller: Caller, upload_id: str, size: int) -> StreamStatus:
         """Tell the size of an upload that has none yet; again: nothing. Raises UploadNotFound, UploadNotOpen,
-        FileTooLarge, SizeConflict (it has another one, or more bytes)."""
+        FileTooLarge, InsufficientStorage, SizeConflict (it has another one, or more bytes)."""
         async with self._turns.take(caller, upload_id):
             upload = await self.load(caller, upload_id)
             require_own_bytes(upload)
@@ -145,10 +146,13 @@ class StreamService:
             return await self.finished(caller, await self.sized(caller, upload, size, end), end)
 
     async def sized(self, caller: Caller, upload: Upload, size: int, end: int) -> Upload:
-        """The row with this size. The caller has the turn; the stream ends at `end`. Raises as `declare_size`."""
+        """The row with this size, and room for it. The caller has the turn; the stream ends at `end`. Raises as
+        `declare_size`."""
         check_size(size, self._limits)
         if upload.size is None and end <= size:
             require_open(upload)
+            with suppress(FileNotFoundError):  # its bytes were lost; who asks where it ends finds that out
+                await self.appending.widen(UploadKey(upload.tenant, upload.id), size)
             async with self._database.transaction() as db:
                 await db.uploads.declare_size(upload.tenant, upload.id, size)
             upload = await self.load(caller, upload.id)

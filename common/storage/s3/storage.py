@@ -86,6 +86,9 @@ class S3Storage:
         await self._store.check()
         return await self._streams.end(upload)
 
+    async def widen(self, upload: UploadKey, size: int) -> None:
+        """A store promises no room."""
+
     async def append(self, upload: UploadKey, segment: Segment, source: Source) -> Receipt:
         await self._store.check()
         receipt = await self._appender.append(upload, segment, source)

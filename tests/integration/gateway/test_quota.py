@@ -58,6 +58,22 @@ def test_bytes_that_arrived_are_not_counted_twice(small_disk: Path, open_gateway
     assert ask(own, 3 * MB).status_code == 201
 
 
+def test_a_size_that_is_told_later_is_promised_room_too(small_disk: Path, open_gateway: OpenGateway) -> None:
+    own = open_gateway()
+    tus = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
+
+    def declared(size: int) -> httpx.Response:
+        made = own.http.post("/tus", headers={"Tus-Resumable": "1.0.0", "Upload-Defer-Length": "1"})
+        fields = {**tus, "Upload-Offset": "0", "Upload-Length": str(size)}
+        return own.http.patch(made.headers["location"], headers=fields, content=b"x")
+
+    assert_problem(declared(50 * MB), 507, "insufficient_storage")
+    assert declared(5 * MB).status_code == 204
+    assert_problem(ask(own, 5 * MB), 507, "insufficient_storage")
+    assert_problem(declared(5 * MB), 507, "insufficient_storage")
+    assert ask(own, 2 * MB).status_code == 201
+
+
 def test_a_published_file_is_counted_once(small_disk: Path, open_gateway: OpenGateway) -> None:
     own = open_gateway()
     with part("worker", environment=own.environment, log=own.folder / "worker.log"):
