@@ -98,12 +98,6 @@ def test_a_chunk_of_an_upload_that_is_not_open_is_refused_without_its_body(gatew
         assert_problem(wire.answer(), 409, "upload_not_open")
 
 
-def test_a_body_with_a_transfer_coding_of_its_own_is_refused(gateway: Gateway, upload: Json) -> None:
-    with gateway.wire() as wire:
-        wire.head(chunk(upload), Transfer_Encoding="gzip, chunked", Expect="100-continue")
-        assert_problem(wire.answer(), 415, "coding_not_allowed")
-
-
 @pytest.mark.parametrize("coding", ["gzip", "br, identity"])
 def test_a_coded_body_is_refused_before_it_is_sent(gateway: Gateway, upload: Json, coding: str) -> None:
     with gateway.wire() as wire:

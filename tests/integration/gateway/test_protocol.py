@@ -137,6 +137,12 @@ def test_trailers_do_not_become_fields_of_the_request(gateway: Gateway) -> None:
 # --- connections --------------------------------------------------------------------------------------------
 
 
+def test_a_body_with_a_transfer_coding_of_its_own_is_refused(gateway: Gateway, upload: Json) -> None:
+    with gateway.wire() as wire:
+        wire.head(put(upload), Transfer_Encoding="gzip, chunked", Expect="100-continue")
+        assert_problem(wire.answer(), 415, "coding_not_allowed")
+
+
 def test_a_few_pipelined_requests_are_answered_in_order(gateway: Gateway) -> None:
     with gateway.wire() as wire:
         wire.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/limits HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
