@@ -178,10 +178,13 @@ class Sweep:
 
     async def _expire(self, upload: Upload) -> None:
         active = await self._storage.last_activity(UploadKey(upload.tenant, upload.id))
-        lives_until = active + timedelta(seconds=self._context.settings.limits.upload_ttl) if active else None
+        ttl = timedelta(seconds=self._context.settings.limits.upload_ttl)
+        lives_until = active + ttl if active else None
         async with self._database.transaction() as repository:
             if lives_until is not None and lives_until > datetime.now(UTC):
                 await repository.uploads.postpone(upload.id, lives_until)
+            elif upload.partial and await repository.parts.needed(upload.tenant, upload.id):
+                await repository.uploads.postpone(upload.id, datetime.now(UTC) + ttl)
             elif await repository.uploads.expire(upload):
                 self._context.metrics.swept.labels(reason="expired").inc()
                 log.info("upload.expired", upload_id=upload.id)

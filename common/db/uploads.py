@@ -169,7 +169,7 @@ class Uploads(Statements):
     # --- for the sweep: all tenants -------------------------------------------------------------------------
 
     async def due_to_expire(self, limit: int) -> Sequence[Upload]:
-        due = (Upload.state == UploadState.OPEN, Upload.expires_at <= statement_time(), ~in_use())
+        due = (Upload.state == UploadState.OPEN, Upload.expires_at <= statement_time())
         return (await self._session.scalars(select(Upload).where(*due).limit(limit))).all()
 
     async def expire(self, upload: Upload) -> bool:

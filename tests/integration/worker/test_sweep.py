@@ -158,6 +158,22 @@ async def test_an_upload_that_still_receives_bytes_lives_on(rig: Rig) -> None:
     assert kept.expires_at > datetime.now(UTC) + timedelta(hours=23)
 
 
+async def test_a_part_does_not_expire_while_a_file_is_made_of_it(rig: Rig) -> None:
+    past = datetime.now(UTC) - timedelta(days=2)
+    part = await rig.upload(CONTENT, created_at=past, expires_at=past, partial=True)
+    age_bytes(rig, part)
+    final = await rig.upload(CONTENT, parts=1)
+    async with rig.database.transaction() as repository:
+        await repository.parts.insert(final.id, [part.id])
+        await repository.uploads.move(TENANT, final.id, UploadState.OPEN, UploadState.FINALIZING)
+
+    await rig.parts.sweep.expire()
+
+    kept = await rig.get_upload(part.id)
+    assert kept.state == UploadState.OPEN
+    assert kept.expires_at > datetime.now(UTC)
+
+
 async def test_an_upload_that_is_being_finalized_does_not_expire(rig: Rig) -> None:
     upload = await rig.upload(CONTENT, expires_at=datetime.now(UTC) - timedelta(seconds=1))
     age_bytes(rig, upload)
