@@ -27,6 +27,7 @@ SluiceError                        anything we raise on purpose
 │   ├── BodyTimeout                the body stalled or came slower than the minimum rate
 │   ├── BodyTooLarge               the body is longer than this request may be
 │   ├── FileTooLarge               the declared size is over the limit
+│   ├── TooManyAppends             the upload consists of too many small appends
 │   ├── UploadTooLong              an append brings more than the declared size of the upload
 │   ├── ExtensionNotAllowed        this service does not take files with this extension
 │   ├── CodingNotAllowed           the body is compressed or otherwise coded
@@ -244,6 +245,12 @@ class UploadTooLong(RequestError):
     code = "upload_too_long"
     status = 413
     title = "More bytes than the upload has"
+
+
+class TooManyAppends(RequestError):
+    code = "too_many_appends"
+    status = 413
+    title = "The upload consists of too many small appends"
 
 
 class ExtensionNotAllowed(RequestError):

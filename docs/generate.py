@@ -65,6 +65,7 @@ ADVICE = {
     "body_timeout": "Send it again on a better link, or ask for smaller chunks.",
     "body_too_large": "Send less; `limit` is the most that this request may carry.",
     "file_too_large": "The service does not take files of this size; `limit` is the most.",
+    "too_many_appends": "Create another upload and send more bytes with each request.",
     "upload_too_long": "Send what is left of `size` bytes, or create another upload.",
     "extension_not_allowed": "The service does not take this kind; `allowed` lists what it takes.",
     "coding_not_allowed": "Send the bytes themselves, without `Content-Encoding`.",

@@ -11,8 +11,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from common.digests import combine_crc64
 from common.errors import ChunksMissing, LeaseLost, StorageUnavailable
 from common.storage.base import Receipt, SealWatch
 from common.storage.durable import is_at
@@ -70,9 +71,10 @@ class Joining:
         tiling = tile(piece.ledger.receipts(), piece.size)
         if tiling.holes:
             raise ChunksMissing("A part of this upload has not arrived whole.")
-        moved = [replace(receipt, offset=receipt.offset + start, again=False) for receipt in tiling.pieces]
-        missing = [receipt for receipt in moved if receipt not in there]
-        if not missing:
+        # one receipt for all: a part of many small appends may stand in a final upload many times
+        whole = combine_crc64((receipt.crc64, receipt.length) for receipt in tiling.pieces)
+        receipt = Receipt(start, piece.size, whole)
+        if piece.size == 0 or receipt in there:
             return
         self._require_space(piece.size)
         source = os.open(piece.paths.data, os.O_RDONLY)
@@ -83,10 +85,7 @@ class Joining:
         if self._durable:
             os.fdatasync(data)
         self._check(data)
-        for receipt in missing:
-            self._ledger.append(receipt, durable=False)
-        if self._durable:
-            self._ledger.end(durable=True)
+        self._ledger.append(receipt, durable=self._durable)
 
     def _copy(self, source: int, data: int, start: int, size: int) -> None:
         done = 0

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from common.errors import ChunkConflict, OffsetMismatch, UploadNotOpen
+from common.errors import ChunkConflict, OffsetMismatch, TooManyAppends, UploadNotOpen
 from common.storage.base import Receipt, Segment, Source
 from common.storage.durable import is_at, write_at
 from common.storage.layout import UploadPaths
@@ -18,6 +18,8 @@ from common.storage.threads import Threads, settled
 
 _BEING_FINALIZED = "The upload is being finalized; it takes no bytes now."
 _ALL = 1 << 62  # bytes; further than any file goes
+
+MOST_APPENDS = 50_000  # of one upload; each process that reads them needs 0.4 KB for one
 
 
 class Writing:
@@ -118,6 +120,10 @@ class Writing:
 
     def _check_end(self) -> None:
         end = self._ledger.end(durable=self._durable)
+        if len(self._ledger) >= MOST_APPENDS:
+            raise TooManyAppends(
+                f"This upload consists of {MOST_APPENDS} appends already. Begin anew with larger ones."
+            )
         if end != self._segment.offset:
             raise OffsetMismatch.at(end, self._segment.offset)
 

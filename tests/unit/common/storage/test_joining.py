@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from common.errors import StorageUnavailable
+from common.errors import StorageUnavailable, TooManyAppends
+from common.storage import writing
 from common.storage.base import ObjectKey, Segment, UploadKey
 from tests.contract.storage_parts import Body, Watcher, beginning, random_bytes, seal
 from tests.unit.common.storage.conftest import OpenLocal
@@ -72,3 +73,27 @@ async def test_where_the_kernel_cannot_copy_between_files_it_sends(
     storage = opened()
     await storage.concatenate(upload, parts, Watcher().watch)
     assert (await seal(storage, upload, target, WHOLE)).size == len(WHOLE)
+
+
+async def test_each_part_is_one_receipt_however_many_appends_made_it(
+    opened: OpenLocal, upload: UploadKey, parts: list[tuple[UploadKey, int]]
+) -> None:
+    storage = opened()
+    await storage.append(parts[1][0], Segment(1, 1), Body(b"x"))
+    parts[1] = (parts[1][0], 2)
+    twice = parts * 2
+    await storage.concatenate(upload, twice, Watcher().watch)
+    assert [receipt.length for receipt in await storage.receipts(upload)] == [size for _, size in twice]
+
+
+async def test_an_upload_of_too_many_appends_takes_no_more(
+    opened: OpenLocal, upload: UploadKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MOST_APPENDS", 3)
+    storage = opened()
+    await storage.begin(*beginning(upload, None))
+    for offset in range(3):
+        await storage.append(upload, Segment(offset, 1), Body(b"x"))
+    with pytest.raises(TooManyAppends):
+        await storage.append(upload, Segment(3, 1), Body(b"x"))
+    assert await storage.end(upload) == 3
