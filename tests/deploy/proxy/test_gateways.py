@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 import httpx
 import pytest
 
+from gateway.protocol import MAX_HEAD
 from tests.deploy.proxy.conftest import StandIn
 from tests.fixtures.nginx import nginx
 
@@ -18,6 +19,7 @@ Start = Callable[..., AbstractAsyncContextManager[StandIn]]
         pytest.param("GET", None, 2, id="GET"),
         pytest.param("POST", None, 1, id="POST without a body"),
         pytest.param("POST", b"{}", 1, id="POST"),
+        pytest.param("PATCH", b"x", 1, id="PATCH"),
         pytest.param("PUT", bytes(4 * 1024**2), 1, id="PUT of more than nginx holds"),
     ],
 )
@@ -54,6 +56,17 @@ async def test_what_a_client_claims_about_itself_ends_at_the_proxy(stand_in: Sta
     assert there.header("X-Forwarded-Proto") == ["http"]
     assert there.header("X-Forwarded-Host") == there.header("Host") == ["files.example"]
     assert there.header("Forwarded") == []
+
+
+async def test_a_field_as_long_as_a_gateway_takes_comes_through(stand_in: Start) -> None:
+    metadata = "note " + "A" * (MAX_HEAD - 2048)
+    async with stand_in() as there:
+        with nginx([there.port]) as proxy:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                answer = await client.post(f"{proxy.url}/tus/", headers={"Upload-Metadata": metadata})
+
+    assert answer.status_code == 200
+    assert there.header("Upload-Metadata") == [metadata]
 
 
 async def test_an_answer_reaches_the_client_before_the_gateway_has_sent_the_last(stand_in: Start) -> None:
