@@ -10,6 +10,7 @@ from tests.fixtures.nginx import nginx
 from tests.integration.gateway.rig import Gateway, Json, serve
 
 CONTENT = os.urandom(300_000)
+PAGE = "https://app.example.com"
 SEEN = (
     "accept-ranges",
     "cache-control",
@@ -27,7 +28,8 @@ SEEN = (
 @pytest.fixture(scope="module")
 def accelerated(gateway: Gateway) -> Iterator[Gateway]:
     """A second gateway over the same data, for behind nginx."""
-    with serve(gateway.folder, gateway.environment | {"SLUICE_ACCEL_REDIRECT": "/.sluice/"}) as opened:
+    more = {"SLUICE_ACCEL_REDIRECT": "/.sluice/", "SLUICE_CORS_ORIGINS": PAGE}
+    with serve(gateway.folder, gateway.environment | more) as opened:
         yield opened
 
 
@@ -86,6 +88,16 @@ def test_the_tag_that_was_sent_is_known(fronted: httpx.Client, published: Json, 
     tag = fronted.get(path).headers["etag"]
     answer = fronted.get(path, headers={name: tag, "Range": "bytes=1-2"})
     assert answer.status_code == (304 if name == "If-None-Match" else 206)
+
+
+def test_a_page_of_another_origin_may_read_what_nginx_sends(
+    accelerated: Gateway, fronted: httpx.Client, published: Json
+) -> None:
+    path, page = published["links"]["content"], {"Origin": PAGE}
+    allowed, sent = accelerated.http.get(path, headers=page).headers, fronted.get(path, headers=page).headers
+    assert sent["access-control-allow-origin"] == PAGE
+    for name in ("access-control-expose-headers", "vary"):
+        assert sent[name] == allowed[name]
 
 
 def test_the_bytes_do_not_pass_through_the_gateway(
