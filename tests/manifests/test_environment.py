@@ -9,6 +9,7 @@ from starlette.routing import Route
 from cli.main import COMMANDS
 from common.telemetry import Metrics
 from gateway.app import create_app
+from gateway.surfaces import SURFACES
 from tests.manifests.checks import environment
 from tests.manifests.checks.environment import settings
 from tests.manifests.objects import Manifests, Object, Pod
@@ -74,8 +75,14 @@ def routes(manifests: Manifests, pod: Pod) -> set[str]:
     """Paths that the process in a pod answers to GET."""
     those = settings(manifests, pod.main)
     if pod.component == "gateway":
-        return set(create_app(those).openapi()["paths"])
+        return set(create_app(those).openapi()["paths"]) | of_surfaces()
     return {route.path for route in health_app(Health(those.worker), Metrics()).routes if isinstance(route, Route)}
+
+
+def of_surfaces() -> set[str]:
+    """Paths of the surfaces beside the native one, which are not in the OpenAPI document."""
+    routers = [router for surface in SURFACES for router in surface.routers]
+    return {route.path for router in routers for route in router.routes if isinstance(route, Route)}
 
 
 def probed(pod: Pod) -> set[str]:
@@ -103,9 +110,22 @@ def test_every_surface_is_reached_from_outside_and_nothing_else_is(
     production_s3: Manifests, production_rwx: Manifests
 ) -> None:
     for manifests in (production_s3, production_rwx):
-        answered = routes(manifests, manifests.pod("gateway"))
-        reached = {path for path in answered if any(path.startswith(f"{prefix}/") for prefix in prefixes(manifests))}
+        answered, ways = routes(manifests, manifests.pod("gateway")), prefixes(manifests)
+        reached = {path for path in answered if any(f"{path}/".startswith(f"{way}/") for way in ways)}
         assert answered - reached == INSIDE
+
+
+def test_the_addresses_that_are_handed_out_are_those_of_the_way_in(
+    production_s3: Manifests, production_rwx: Manifests
+) -> None:
+    for manifests in (production_s3, production_rwx):
+        (host,) = hosts(manifests)
+        assert variables(manifests)["SLUICE_PUBLIC_URL"] == f"https://{host}"
+
+
+def hosts(manifests: Manifests) -> set[str]:
+    routed = {host for route in manifests.of("HTTPRoute") for host in route["spec"]["hostnames"]}
+    return routed | {rule["host"] for ingress in manifests.of("Ingress") for rule in ingress["spec"]["rules"]}
 
 
 def variables(manifests: Manifests) -> dict[str, Any]:
