@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from common.settings import load_settings
 from tests.manifests.checks.metrics import promql, queries
 from tests.manifests.objects import Manifests, Object
 
@@ -59,17 +60,34 @@ def test_a_query_that_is_no_promql_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["fires", "quiet"])
 @pytest.mark.parametrize("alert", CASES)
 def test_an_alert_fires_when_it_should(alert: str, kind: str, production_s3: Manifests, tmp_path: Path) -> None:
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups(production_s3)}))
     case = CASES[alert][kind]
     expected = [_expected(production_s3, alert, case)] if kind == "fires" else []
+    _judge(production_s3, tmp_path, alert, case, expected)
+
+
+@needs_promtool
+def test_a_full_volume_is_told_also_when_nobody_asks_its_gateways_any_more(
+    production_s3: Manifests, tmp_path: Path
+) -> None:
+    below = load_settings(environ={}).storage.min_free_bytes - 1
+    free = 'sluice_storage_free_bytes{namespace="sluice",backend="local",pod="worker-1"}'
+    case = {**CASES["SluiceStorageFull"]["fires"], "at": "30m", "series": {free: f"{below}x200"}}
+    expected = [_expected(production_s3, "SluiceStorageFull", case)]
+    _judge(production_s3, tmp_path, "SluiceStorageFull", case, expected)
+
+
+def _judge(
+    manifests: Manifests, folder: Path, alert: str, case: dict[str, Any], expected: list[dict[str, Any]]
+) -> None:
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": groups(manifests)}))
     test = {
         "interval": "15s",
         "input_series": [{"series": name, "values": values} for name, values in case["series"].items()],
         "alert_rule_test": [{"eval_time": case["at"], "alertname": alert, "exp_alerts": expected}],
     }
     whole = {"rule_files": ["rules.yaml"], "evaluation_interval": "15s", "tests": [test]}
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump(whole))
-    promtool("test", "rules", str(tmp_path / "test.yaml"))
+    (folder / "test.yaml").write_text(yaml.safe_dump(whole))
+    promtool("test", "rules", str(folder / "test.yaml"))
 
 
 def _expected(manifests: Manifests, alert: str, case: dict[str, Any]) -> dict[str, Any]:
