@@ -14,6 +14,7 @@ from cli.doctor.redis_rights import Trial
 from cli.doctor.report import Report, first_line
 from common.names import address_of
 from common.redis import open_redis
+from common.settings import RedisSettings
 
 OLDEST = (6, 0)  # users with rights of their own
 ALMOST_FULL = 0.9  # of maxmemory
@@ -25,7 +26,7 @@ async def check(case: Case, report: Report) -> None:
     redis = open_redis(case.settings.redis)
     where = address_of(case.settings.redis.redis_url)
     try:
-        if not await _reachable(report, redis, where):
+        if not await _reachable(report, redis, where, unreachable_advice(case.settings.redis)):
             return
         prefix = case.settings.redis.redis_queue_prefix
         info = await _info(report, redis, prefix)
@@ -40,7 +41,14 @@ async def check(case: Case, report: Report) -> None:
             await redis.aclose()
 
 
-async def _reachable(report: Report, redis: ArqRedis, where: str) -> bool:
+def unreachable_advice(settings: RedisSettings) -> str:
+    """What to do where nothing answers. `sluice up` starts a Redis of its own, on no port, if none is named."""
+    if "redis_url" in settings.model_fields_set:
+        return "is it running, and is SLUICE_REDIS_URL right?"
+    return "start one, or name it in SLUICE_REDIS_URL; fine for `sluice up`, which brings its own"
+
+
+async def _reachable(report: Report, redis: ArqRedis, where: str, advice: str) -> bool:
     try:
         await redis.ping()
     except (RedisError, OSError, TimeoutError) as error:
@@ -50,8 +58,7 @@ async def _reachable(report: Report, redis: ArqRedis, where: str) -> bool:
         elif isinstance(error, NoPermissionError):
             return True  # it knows us; `_rights` says what is missing
         else:
-            do = "is it running, and is SLUICE_REDIS_URL right?"
-            report.fail("redis.reachable", f"{where}: {first_line(error)}", do)
+            report.fail("redis.reachable", f"{where}: {first_line(error)}", advice)
         return False
     return True
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
+from cli.doctor.redis import unreachable_advice
+from common.settings import load_settings
 from tests.fixtures.redis import GuardedRedis, guarded_redis
 from tests.integration.doctor.examined import FAIL, OK, WARN, failed, found, silent_server
 
@@ -119,3 +121,9 @@ async def test_a_server_that_says_nothing_is_a_failure_in_seconds() -> None:
         )
     assert time.monotonic() - began < 10
     assert len(failed(findings)) == 1
+
+
+def test_who_named_no_redis_is_told_that_up_brings_one() -> None:
+    nowhere, named = load_settings(environ={}), load_settings(environ={"SLUICE_REDIS_URL": "redis://127.0.0.1:1/0"})
+    assert "`sluice up`, which brings its own" in unreachable_advice(nowhere.redis)
+    assert unreachable_advice(named.redis) == "is it running, and is SLUICE_REDIS_URL right?"
