@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.settings import load_settings
 from tests.deploy.compose_file import WITHOUT_END, Compose, read_compose
 
 TOPOLOGY = {"nginx", "gateway-1", "gateway-2", "worker-1", "worker-2", "migrate", "redis", "postgres"}
@@ -96,6 +97,12 @@ def test_only_the_proxy_is_reached_from_outside_and_only_from_this_machine(compo
     assert published == {"nginx": ["127.0.0.1:8000:8080"]}
     assert compose.document["networks"]["back"]["internal"] is True
     assert set(compose.services["nginx"]["networks"]).isdisjoint({"back"})
+
+
+def test_no_page_is_sent_to_a_store_that_is_not_reached_from_outside(root: Path) -> None:
+    compose = read_compose(root, STORAGE="s3")
+    assert "ports" not in compose.services["s3"]
+    assert not load_settings(environ=compose.environment("gateway-1")).storage.s3_companion_direct
 
 
 def test_images_of_others_have_a_version_and_can_be_given_by_digest(root: Path, compose: Compose) -> None:

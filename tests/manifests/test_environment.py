@@ -123,6 +123,12 @@ def test_the_addresses_that_are_handed_out_are_those_of_the_way_in(
         assert variables(manifests)["SLUICE_PUBLIC_URL"] == f"https://{host}"
 
 
+def test_no_page_is_sent_to_a_store_that_only_pods_reach(dev: Manifests) -> None:
+    storage = settings(dev, dev.pod("gateway").main).storage
+    assert storage.s3_endpoint_url == "http://s3:7070"
+    assert not storage.s3_companion_direct
+
+
 def hosts(manifests: Manifests) -> set[str]:
     routed = {host for route in manifests.of("HTTPRoute") for host in route["spec"]["hostnames"]}
     return routed | {rule["host"] for ingress in manifests.of("Ingress") for rule in ingress["spec"]["rules"]}
