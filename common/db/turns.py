@@ -1,19 +1,18 @@
 """Whose turn it is to write to SQLite, which has one writer at a time among all processes.
 
 SQLite's own way is to sleep for up to 100 ms and try again: under load the writer that sleeps longest starves, and a
-waiting one wastes a connection. Here the tasks of a process wait in line, and the first of each line asks for a lock
-file every two milliseconds, so a turn is taken within about that of its end.
+waiting one wastes a connection. Here the tasks of a process wait in line, and the first of each line waits for a lock
+file. It holds another one meanwhile, the place behind the present writer, so that a process with a long line cannot
+take one turn after the other while another waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import time
 from types import TracebackType
 
-RETRY_SECONDS = 0.002  # half of that costs a loaded worker a twentieth more of its processor time
+from common.db.lockfile import LockFile
 
 
 class WriteTurn:
@@ -26,12 +25,12 @@ class WriteTurn:
         that a database that hangs does not pile up requests. The first of the line waits for other processes for
         `lock_patience` seconds (None: the same): it still has the database's own wait before it.
         """
-        self._path = path
+        self._turn = LockFile(path)
+        self._next = LockFile(f"{path}-next")
         self._patience = patience
         self._lock_patience = patience if lock_patience is None else lock_patience
         self._line = asyncio.Lock()
         self._moved_at = 0.0  # when a turn last ended well
-        self._descriptor: int | None = None
 
     async def __aenter__(self) -> None:
         """Raises TimeoutError when the line does not move."""
@@ -46,16 +45,14 @@ class WriteTurn:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._descriptor is not None
         if error is None:
             self._moved_at = time.monotonic()
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self._turn.release()
         self._line.release()
 
     def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._turn.close()
+        self._next.close()
 
     async def _stand_in_line(self, arrived: float) -> None:
         if not self._line.locked():
@@ -79,21 +76,12 @@ class WriteTurn:
 
     async def _take(self, arrived: float) -> None:
         """The lock among processes."""
-        if self._descriptor is None:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         began = time.monotonic()
         if self._moved_at < arrived and began - arrived > self._patience / 4:
             raise TimeoutError("nobody before us could write")  # our own try would only make it later
-        # no event to wait for: the lock is another process's
-        while not _locked(self._descriptor):
-            if time.monotonic() - began > self._lock_patience:
-                raise TimeoutError("another process does not give up its turn")
-            await asyncio.sleep(RETRY_SECONDS)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        deadline = asyncio.get_running_loop().time() + self._lock_patience
+        await self._next.take(deadline)
+        try:
+            await self._turn.take(deadline)
+        finally:
+            self._next.release()
