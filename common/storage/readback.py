@@ -13,6 +13,7 @@ from common.errors import LeaseLost
 from common.storage.base import SealWatch, Segment
 
 BUFFER_SIZE = 2 * 1024 * 1024  # two of them for each seal; 4 MiB gained 1 %, 1 MiB lost 2 % (measured)
+SMALL = 256 * 1024  # bytes that cost less to read than a thread to start
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ class PieceCrcs:
 
 def _buffers(descriptor: int, start: int, size: int) -> Generator[memoryview, None, None]:
     """`size` bytes from `start`, or as many as there are. A thread reads the next buffer while one is worked on."""
+    if size <= SMALL:
+        buffer = memoryview(bytearray(size))
+        if count := _fill(descriptor, buffer, start + size, start):
+            yield buffer[:count]
+        return
     os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_SEQUENTIAL)
     spare, current = (memoryview(bytearray(min(size, BUFFER_SIZE))) for _ in range(2))
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
