@@ -35,8 +35,7 @@ def measure(setting: Setting) -> Result:
             "From the finalize request until the job has succeeded. The data are holes, so no disk is read.",
             f"All chunks of {CHUNK // MIB} MiB have receipts.",
             f"Measured in {rounds(setting)}; above {FEW_ABOVE // GIB} GiB the bytes are read once.",
-            "hashlib: a new file of as many holes, SHA-256 in 1 MiB reads. A small file's time is the job's, not the "
-            "hashing's.",
+            "hashlib: a new file of as many holes, SHA-256 in 1 MiB reads. A small file's time is that of its job.",
         ]
     )
     folder = setting.subfolder("finalize")
