@@ -129,3 +129,48 @@ async def test_everybody_gives_up_when_the_line_does_not_move(tmp_path: Path) ->
     await holder
     await write()  # and goes on as soon as it moves again
     turn.close()
+
+
+async def test_a_process_with_a_long_line_does_not_take_one_turn_after_the_other(tmp_path: Path) -> None:
+    busy, other = (WriteTurn(str(tmp_path / "turn"), PATIENCE) for _ in range(2))
+    turns = 0
+    stop = False
+
+    async def write_on() -> None:
+        nonlocal turns
+        while not stop:
+            async with busy:
+                await asyncio.sleep(0)
+                turns += 1
+
+    line = [asyncio.create_task(write_on()) for _ in range(4)]
+    waited = []
+    for _ in range(200):
+        await asyncio.sleep(0.001)  # the line goes on meanwhile
+        asked = turns
+        async with other:
+            waited.append(turns - asked)
+    stop = True
+    await asyncio.gather(*line)
+
+    assert sorted(waited)[180] <= 2  # hundreds where the line takes what it can get; a rare one is outrun all the same
+    busy.close()
+    other.close()
+
+
+async def test_a_turn_that_comes_when_nobody_waits_any_more_is_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "turn"
+    gone, other = WriteTurn(str(path), PATIENCE), WriteTurn(str(path), PATIENCE)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05), gone:
+            pass
+    os.close(descriptor)
+    while gone._turn._coming is not None:  # noqa: ASYNC110 - what a thread is about to do
+        await asyncio.sleep(0.001)
+
+    async with asyncio.timeout(5), other:
+        pass
+    gone.close()
+    other.close()
