@@ -13,14 +13,13 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from common.redis import from_json, to_json
+from common.redis import Rest, from_json, to_json
 from common.settings import RedisSettings
 from common.telemetry import get_logger
 
 log = get_logger(__name__)
 
 TAKEN_SECONDS = 30  # how long an upload is a worker's that has died
-FAULTS = (RedisError, OSError, TimeoutError)
 
 
 def ringing_channel(settings: RedisSettings, upload_id: str) -> str:
@@ -34,51 +33,51 @@ class AheadNews:
     def __init__(self, redis: Redis, settings: RedisSettings) -> None:
         self._redis = redis
         self._settings = settings
+        self._rest = Rest(settings.redis_timeout)
         self._listening: PubSub | None = None
         self._channels: set[str] = set()  # of what was taken
 
     async def tell(self, tenant: str, upload_id: str) -> None:
-        """An upload is being filled; nothing, where a worker has it."""
-        try:
-            async with asyncio.timeout(self._settings.redis_timeout):
-                if not await self._redis.exists(self._key(upload_id)):
-                    await self._redis.publish(self._arriving, to_json([tenant, upload_id]))
-        except FAULTS:
-            pass  # told again with a later chunk
+        """An upload is being filled; nothing, where a worker has it. What is lost is told with a later chunk."""
+
+        async def command() -> None:
+            if not await self._redis.exists(self._key(upload_id)):
+                await self._redis.publish(self._arriving, to_json([tenant, upload_id]))
+
+        await self._rest.quietly(command)
 
     async def take(self, upload_id: str, owner: str) -> bool:
         """Whether this worker is now the one; then it hears the ring."""
-        try:
+
+        async def command() -> bool:
             if not await self._redis.set(self._key(upload_id), owner, nx=True, ex=TAKEN_SECONDS):
                 return False
             channel = ringing_channel(self._settings, upload_id)
             self._channels.add(channel)
             if self._listening is not None:
                 await self._listening.subscribe(channel)
-        except FAULTS:
-            return False
-        return True
+            return True
+
+        return bool(await self._rest.quietly(command))
 
     async def keep(self, upload_ids: Iterable[str]) -> None:
-        """They are still this worker's; often enough within `TAKEN_SECONDS`."""
-        try:
-            pipeline = self._redis.pipeline(transaction=False)
-            for upload_id in upload_ids:
-                pipeline.expire(self._key(upload_id), TAKEN_SECONDS)
-            await pipeline.execute()
-        except FAULTS:
-            pass  # at the worst two workers hash it
+        """They are still this worker's; often enough within `TAKEN_SECONDS`. Else, at the worst, two hash them."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for upload_id in upload_ids:
+            pipeline.expire(self._key(upload_id), TAKEN_SECONDS)
+        await self._rest.quietly(pipeline.execute)
 
     async def leave(self, upload_id: str) -> None:
-        """It is nobody's now."""
+        """It is nobody's now, at the latest when the key lapses."""
         channel = ringing_channel(self._settings, upload_id)
         self._channels.discard(channel)
-        try:
+
+        async def command() -> None:
             if self._listening is not None:
                 await self._listening.unsubscribe(channel)
             await self._redis.delete(self._key(upload_id))
-        except FAULTS:
-            pass  # the key lapses
+
+        await self._rest.quietly(command)
 
     async def listen(self, arriving: Callable[[str, str], None], ringing: Callable[[str], None]) -> None:
         """Call `arriving(tenant, upload id)` for what gateways tell and `ringing(job id)` for the rings of what was

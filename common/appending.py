@@ -11,13 +11,12 @@ of somebody else lives a little longer.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import WatchError
 
 from common.redis import Rest
 from common.settings import RedisSettings
@@ -33,7 +32,6 @@ class AppendLeases:
     def __init__(self, redis: Redis, settings: RedisSettings) -> None:
         self._redis = redis
         self._prefix = settings.redis_queue_prefix
-        self._timeout = settings.redis_timeout
         self._rest = Rest(settings.redis_timeout)
         self._connections = asyncio.Semaphore(AT_ONCE)
 
@@ -104,18 +102,7 @@ class AppendLeases:
 
     async def _within(self, command: Callable[[], Awaitable[Result]]) -> Result | None:
         async with self._connections:
-            return await self._answered(command)
-
-    async def _answered(self, command: Callable[[], Awaitable[Result]]) -> Result | None:
-        if self._rest.now:
-            return None
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await command()
-        except (RedisError, OSError, TimeoutError):
-            self._rest.failed(began)
-            return None
+            return await self._rest.quietly(command)
 
     def _key(self, stream: str) -> str:
         return f"{self._prefix}:append:{stream}"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from arq.connections import ArqRedis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.settings import RedisSettings
+
+Result = TypeVar("Result")
 
 
 def to_json(value: Any) -> bytes:
@@ -44,6 +49,18 @@ class Rest:
         ended = time.monotonic()
         if ended - began >= self._budget / 2:
             self._until = ended + self._budget
+
+    async def quietly(self, command: Callable[[], Awaitable[Result]]) -> Result | None:
+        """What the command answers within the budget; None where Redis does not, or is being left alone."""
+        if self.now:
+            return None
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._budget):
+                return await command()
+        except (RedisError, OSError, TimeoutError):
+            self.failed(began)
+            return None
 
 
 def open_redis(settings: RedisSettings, *, patient: bool = False) -> ArqRedis:

@@ -6,8 +6,7 @@ A waiting poll wakes at once when the job's end is published, and within its own
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -29,7 +28,6 @@ class Signals:
 
     def __init__(self, redis: Redis, settings: RedisSettings) -> None:
         self._redis = redis
-        self._timeout = settings.redis_timeout
         self._prefix = settings.redis_queue_prefix
         self._rest = Rest(settings.redis_timeout)
         self._others: dict[str, Callable[[str], None]] = {}
@@ -43,16 +41,16 @@ class Signals:
         pipeline = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipeline.publish(self._channel, job_id)
-        await self._quietly(pipeline.execute)
+        await self._rest.quietly(pipeline.execute)
         return [None] * len(job_ids)
 
     async def report(self, job_id: str, done: int) -> None:
         """Set the progress of a running job, in bytes."""
-        await self._quietly(lambda: self._redis.set(self._progress_key(job_id), done, ex=PROGRESS_TTL))
+        await self._rest.quietly(lambda: self._redis.set(self._progress_key(job_id), done, ex=PROGRESS_TTL))
 
     async def progress(self, job_id: str) -> int | None:
         """Bytes done of a running job; None when nobody said or Redis is away."""
-        value = await self._quietly(lambda: self._redis.get(self._progress_key(job_id)))
+        value = await self._rest.quietly(lambda: self._redis.get(self._progress_key(job_id)))
         return int(value) if isinstance(value, (bytes, str)) and value.isdigit() else None
 
     def also(self, channel: str, heard: Callable[[str], None]) -> None:
@@ -86,17 +84,6 @@ class Signals:
 
     def _progress_key(self, job_id: str) -> str:
         return f"{self._prefix}:progress:{job_id}"
-
-    async def _quietly(self, command: Callable[[], Awaitable[object]]) -> object:
-        if self._rest.now:
-            return None
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await command()
-        except (RedisError, OSError, TimeoutError):
-            self._rest.failed(began)
-            return None
 
 
 def _text(value: bytes) -> str:
