@@ -37,12 +37,33 @@ class Gather(Generic[Item, Answer]):
 
     async def ask(self, item: Item) -> Answer:
         """The answer for one item. A caller that is cancelled while its batch is on the way does not stop it."""
+        answer = self._append(item)
+        self._start()
+        return await answer
+
+    async def ask_all(self, items: Sequence[Item]) -> list[Answer | Exception]:
+        """The answer for each of many items, or what was raised for it."""
+        answers = [self._append(item) for item in items]
+        self._start()
+        if answers:
+            await asyncio.wait(answers)
+        found: list[Answer | Exception] = []
+        for answer in answers:
+            error = answer.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            found.append(answer.result() if error is None else error)
+        return found
+
+    def _append(self, item: Item) -> asyncio.Future[Answer]:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
+        return answer
+
+    def _start(self) -> None:
         if self._task is None:
             # a context of its own: what is logged in a batch belongs to no single caller
             self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
-        return await answer
 
     async def _run(self) -> None:
         batch: list[tuple[Item, asyncio.Future[Answer]]] = []

@@ -33,16 +33,14 @@ class Signals:
         self._others: dict[str, Callable[[str], None]] = {}
         self._told: Gather[str, None] = Gather(self._tell, TOLD_AT_ONCE)
 
-    async def ended(self, job_id: str) -> None:
-        """Tell everybody who waits that the job has ended."""
-        await self._told.ask(job_id)
+    async def ended(self, *job_ids: str) -> None:
+        """Tell everybody who waits that the jobs have ended."""
+        await self._told.ask(" ".join(job_ids))
 
-    async def _tell(self, job_ids: Sequence[str]) -> list[None]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for job_id in job_ids:
-            pipeline.publish(self._channel, job_id)
-        await self._rest.quietly(pipeline.execute)
-        return [None] * len(job_ids)
+    async def _tell(self, ended: Sequence[str]) -> list[None]:
+        """One message for all: each costs every gateway more than what is in it."""
+        await self._rest.quietly(lambda: self._redis.publish(self._channel, " ".join(ended)))
+        return [None] * len(ended)
 
     async def report(self, job_id: str, done: int) -> None:
         """Set the progress of a running job, in bytes."""
@@ -59,7 +57,12 @@ class Signals:
 
     async def listen(self, heard: Callable[[str], None]) -> None:
         """Call `heard(job id)` for every ended job, for ever; reconnects by itself. Ends by cancellation."""
-        channels = {self._channel: heard, **self._others}
+
+        def ended(job_ids: str) -> None:
+            for job_id in job_ids.split():
+                heard(job_id)
+
+        channels = {self._channel: ended, **self._others}
         away = False
         while True:
             try:

@@ -41,6 +41,7 @@ from gateway.service.parts import PartService
 from gateway.service.streams import StreamService
 from gateway.service.turns import Turns
 from gateway.service.uploads import UploadService
+from gateway.service.wholes import WholeService
 
 log = get_logger(__name__)
 
@@ -123,6 +124,7 @@ async def open_services(
         uploads = UploadService(limits, database, lookups, storage, facts, herald)
         finalizing = FinalizeService(uploads, database, lookups, bell, facts, herald, tracer)
         assembling = Assembling(limits, finalizing, database, storage)
+        wholes = WholeService(database, storage, bell, tracer)
         streams = StreamService(limits, uploads, finalizing, database, storage, turns, assembling)
         yield Services(
             settings=settings,
@@ -135,7 +137,7 @@ async def open_services(
             uploads=uploads,
             chunks=ChunkService(uploads, storage, facts, memory, metrics),
             finalizing=finalizing,
-            ingest=IngestService(limits, uploads, finalizing, storage, memory, metrics),
+            ingest=IngestService(limits, uploads, finalizing, wholes, storage, memory, metrics),
             direct=DirectService(uploads, storage, settings.storage.s3_link_seconds),
             parts=PartService(limits, uploads, finalizing, database, storage, memory, metrics, direct=direct),
             jobs=JobService(database, lookups, bell, signals, waiters, settings.http.max_wait),

@@ -23,6 +23,7 @@ EXPOSED = (
     "Accept-Ranges",
     "Content-Range",
     "Content-Disposition",
+    "Preference-Applied",
     "Retry-After",
     "X-Request-Id",
     "Content-Digest",

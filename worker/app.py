@@ -41,8 +41,10 @@ from worker.lease import Leases
 from worker.metadata import Metadata
 from worker.polling import REDIS_FAULTS, PollLoop, Task
 from worker.publish import Publisher
-from worker.runner import Handler, Runner
+from worker.runner import Runner
 from worker.scrub import Scrub
+from worker.settling import Handler
+from worker.smallfiles import SmallFiles
 from worker.sweep import Sweep
 
 log = get_logger(__name__)
@@ -251,11 +253,12 @@ def assemble(
     ahead = _hash_ahead(context, redis, leases.owner) if JobKind.FINALIZE in kinds else None
     examiner = Examiner(context.storage, context.signals)
     along = examiner if describe_along and JobKind.METADATA in kinds else None
+    publisher = Publisher(context.database, context.bell)
     handlers: dict[JobKind, Handler] = {
-        JobKind.FINALIZE: Finalize(context, leases, Publisher(context.database, context.bell), ahead, along),
+        JobKind.FINALIZE: Finalize(context, leases, publisher, ahead, along),
         JobKind.METADATA: Metadata(context, examiner, ResultBatch(context.database, context.metrics)),
     }
-    runner = Runner(context, leases, handlers)
+    runner = Runner(context, leases, handlers, SmallFiles(context, leases, publisher, along))
     tasks: dict[str, Task] = {TASK: runner.run_job, GROUP_TASK: runner.run_jobs}
     loops = [PollLoop(context.settings, kind, redis, tasks, burst=burst) for kind in kinds]
     return Parts(leases, runner, Sweep(context), Scrub(context), loops, ahead)

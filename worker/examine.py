@@ -11,6 +11,7 @@ from common.signals import Signals
 from common.storage.base import ObjectKey, Storage
 from worker.attributes import HEAD_BYTES, TAIL_BYTES, Attributes, LineCounter, describe, line_counter_for
 from worker.progress import Progress, reported
+from worker.rows import UNKNOWN_TYPE
 
 
 class Examiner:
@@ -35,6 +36,18 @@ class Examiner:
         counter = line_counter_for(attributes)
         if counter is not None:
             await self._count_lines(key, file.size, counter, progress or Progress())
+            attributes.update(counter.result())  # type: ignore[typeddict-item]
+        return attributes
+
+    def of_content(self, content: bytes, content_type: str | None, filename: str) -> Attributes:
+        """The same of a file whose bytes are all at hand. Blocks."""
+        head = content[:HEAD_BYTES]
+        rest = len(content) - len(head)
+        tail = content[len(content) - min(TAIL_BYTES, rest) :] if rest else b""
+        attributes = describe(head, tail, len(content), content_type or UNKNOWN_TYPE, filename)
+        counter = line_counter_for(attributes)
+        if counter is not None:
+            counter.update(content)
             attributes.update(counter.result())  # type: ignore[typeddict-item]
         return attributes
 

@@ -4,42 +4,39 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
 
 from sqlalchemy.exc import IntegrityError
 
-from common.db.clock import NOW
 from common.db.models import File, Job, Upload
 from common.db.repository import Repository
-from common.digests import parse_hex, to_hex
 from common.errors import (
     AttemptsExhausted,
     ChunksDamaged,
     ChunksMissing,
     DatabaseUnavailable,
-    LeaseLost,
     SluiceError,
     StorageUnavailable,
     UploadGone,
 )
 from common.gather import Gather
-from common.ids import new_id
 from common.queue import GROUP_BYTES
-from common.states import FileState, JobKind, JobState, UploadState
-from common.storage.base import ObjectKey, SealedObject, SealPlan, SealWatch, UploadKey
+from common.states import JobKind, UploadState
+from common.storage.base import SealedObject, SealWatch, UploadKey
 from common.storage.streaming import Concatenates
 from common.telemetry import get_logger
 from worker.ahead import HashAhead
 from worker.context import WorkerContext
 from worker.examine import Examiner
 from worker.lease import Hold, Leases
+from worker.plan import plan_of, unsealed
 from worker.progress import reported
-from worker.publish import Publication, Publisher
+from worker.publish import Publication, Publisher, adopt
+from worker.rows import file_of, metadata_job_of
 
 log = get_logger(__name__)
 
-UNKNOWN_TYPE = "application/octet-stream"
 TIDIED_AT_ONCE = 100  # rows of one transaction
 
 
@@ -70,15 +67,15 @@ class Finalize:
             await self._publish(job, upload, sealed, hold)
 
     async def _publish(self, job: Job, upload: Upload, sealed: SealedObject, hold: Hold) -> None:
-        file = _file(upload, sealed)
+        file = file_of(upload, sealed)
         described = await self._describe(job, file)
-        metadata = _metadata_job(job, sealed, self._context.tracer.carried(), done=described)
+        metadata = metadata_job_of(job, sealed, self._context.tracer.carried(), done=described)
         publication = Publication(hold, file, metadata)
         try:
             await self._leases.insist(hold, partial(self._publisher.publish, publication))
         except IntegrityError:
             # The file row is there already. The fence lets nobody publish twice, so this is the row of a former life.
-            await self._leases.settle(hold, lambda repository: _adopt(repository, hold, job))
+            await self._leases.settle(hold, partial(adopt, hold))
             return
         self._context.metrics.sealed_bytes.inc(sealed.size)
         if described:
@@ -128,20 +125,10 @@ class Finalize:
         return upload
 
     async def _seal(self, job: Job, upload: Upload, hold: Hold) -> SealedObject:
-        assert job.file_id is not None, "chosen at finalize, so that every attempt seals to the same place"
-        assert upload.size is not None, "known at the latest at finalize"
         prefix = await self._ahead.take(upload.id) if self._ahead is not None else None
         if prefix is not None:
             self._context.metrics.hashed_ahead_bytes.inc(prefix.length)
-        plan = SealPlan(
-            ObjectKey(job.tenant, job.file_id),
-            upload.size,
-            upload.chunk_size,
-            parse_hex(upload.digests),
-            self._context.settings.storage.verify,
-            prefix,
-            stream=upload.stream,
-        )
+        plan = replace(plan_of(job, upload, self._context.settings.storage.verify), prefix=prefix)
         async with reported(self._context.signals, job.id) as progress:
             watch = SealWatch(progress.set, threading.Event(), lambda: self._leases.alive(hold))
             try:
@@ -149,7 +136,7 @@ class Finalize:
                     await self._concatenate(upload, watch)
                 return await self._context.storage.seal(UploadKey(job.tenant, upload.id), plan, watch)
             except FileNotFoundError as error:
-                raise UploadGone("The bytes of the upload are gone; create a new upload.") from error
+                raise unsealed(error, hold, upload, self._context.settings.worker.lease_seconds) from error
             except ChunksDamaged as error:
                 if upload.parts is None:
                     raise
@@ -171,53 +158,3 @@ class Finalize:
             await storage.concatenate(UploadKey(upload.tenant, upload.id), parts, watch)
         except ChunksMissing as error:
             raise UploadGone("A part of the upload is not whole any more; upload it again.") from error
-
-
-async def _adopt(repository: Repository, hold: Hold, job: Job) -> None:
-    upload = await repository.uploads.get(job.tenant, job.upload_id)
-    if upload is None or upload.state != UploadState.COMPLETE:
-        raise UploadGone("A file of this upload exists, but the upload is not complete; create a new upload.")
-    if not await repository.jobs.succeed(hold.lease, file_id=upload.file_id):
-        raise LeaseLost("The lease was lost before the file was published.")
-
-
-def _file(upload: Upload, sealed: SealedObject) -> File:
-    now = datetime.now(UTC)
-    return File(
-        id=sealed.key.file_id,
-        tenant=upload.tenant,
-        upload_id=upload.id,
-        state=FileState.READY,
-        filename=upload.filename,
-        size=sealed.size,
-        content_type=upload.content_type or UNKNOWN_TYPE,
-        digests=to_hex(sealed.digests),
-        verified=sealed.verified,
-        description=upload.description,
-        meta=upload.meta,
-        tags=upload.tags,
-        created_at=now,
-        scrubbed_at=now,  # its bytes have just been read, or its receipts believed
-    )
-
-
-def _metadata_job(job: Job, sealed: SealedObject, trace_context: str | None, *, done: bool) -> Job:
-    ended = {"state": JobState.SUCCEEDED, "attempts": 1, "started_at": NOW, "finished_at": NOW}
-    waiting = {"state": JobState.QUEUED, "attempts": 0}
-    return Job(
-        id=new_id(),
-        tenant=job.tenant,
-        kind=JobKind.METADATA,
-        upload_id=job.upload_id,
-        file_id=sealed.key.file_id,
-        round=job.round,
-        size=sealed.size,
-        epoch=0,
-        fence=0,
-        request_id=job.request_id,
-        trace_context=trace_context,
-        created_at=datetime.now(UTC),
-        next_attempt_at=NOW,  # due by the clock that judges it
-        rung_at=NOW,
-        **(ended if done else waiting),
-    )

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from common.db.database import Database
 from common.db.jobs import Lease
@@ -37,7 +37,7 @@ class Hold:
     job: Job
     lease: Lease
     renewed_at: float
-    work: asyncio.Task[None] | None = None
+    work: asyncio.Task[Any] | None = None  # shared with others where small jobs run together
     lost: bool = False
     drained: bool = False
     settling: bool = False  # its last transaction is on the way: from now on only the fence judges

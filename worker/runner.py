@@ -1,4 +1,4 @@
-"""The wrapper around every job: lease, log context, metrics, time limit, and what happens at its end."""
+"""The wrapper around every job: lease, log context, metrics and time limit. How it ends is in `settling`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import asyncio
 import random as random_module
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from arq.worker import RetryJob
 from structlog.contextvars import bound_contextvars
 
-from common.db.jobs import JobFailure
-from common.db.models import Job
-from common.db.repository import Repository
+from common.db.models import Job, Upload
 from common.errors import DatabaseUnavailable, JobTimeout, LeaseLost
 from common.queue import Ring
 from common.settings import WorkerSettings
@@ -22,7 +19,8 @@ from common.states import JobKind
 from common.telemetry import get_logger
 from worker.context import WorkerContext
 from worker.lease import Hold, Leases
-from worker.retry import FailWith, RetryAfter, decide
+from worker.settling import Handler, Settling
+from worker.smallfiles import SmallFiles
 from worker.tracing import attempt_span, tell
 
 log = get_logger(__name__)
@@ -34,22 +32,6 @@ SUSPECT_SPACING = 0.05  # seconds between two of them in line
 SUSPECT_PAUSE = 1.0  # seconds until a suspect that found another one running is rung again
 
 
-class Handler(Protocol):
-    """One kind of work."""
-
-    async def run(self, job: Job, hold: Hold) -> None:
-        """Do the work and end the job as succeeded in the transaction that publishes it. Raises what went wrong."""
-        ...
-
-    async def on_failure(self, repository: Repository, job: Job, code: str) -> None:
-        """Further statements of the transaction that fails the job with `code`."""
-        ...
-
-    async def tidy(self, job: Job) -> None:
-        """After success: remove what is not needed any more. What is left here is the sweep's work."""
-        ...
-
-
 class Runner:
     """Runs the jobs that ARQ rings for. No exception of a job ever reaches ARQ, which would end the job for good."""
 
@@ -58,13 +40,15 @@ class Runner:
         context: WorkerContext,
         leases: Leases,
         handlers: Mapping[JobKind, Handler],
+        small_files: SmallFiles,
         *,
         random: Callable[[], float] = random_module.random,
     ) -> None:
         self._context = context
         self._leases = leases
         self._handlers = handlers
-        self._random = random
+        self._small_files = small_files
+        self._settling = Settling(context, leases, handlers, random)
         self._running: set[Hold] = set()
         self._stopping = False
         self._suspect_runs = False
@@ -97,7 +81,12 @@ class Runner:
         except Exception:
             log.exception("job.not_claimed", job_ids=job_ids)
             return
-        await asyncio.gather(*map(self._guarded, holds))
+        together = await self._small_files.pick(holds)
+        others = [hold for hold in holds if hold not in together]
+        if not others:
+            await self._guarded_together(together)
+        else:
+            await asyncio.gather(self._guarded_together(together), *map(self._guarded, others))
 
     async def _guarded(self, hold: Hold) -> None:
         with bound_contextvars(job_id=hold.job.id):
@@ -105,6 +94,13 @@ class Runner:
                 await self._in_turn(hold)
             except Exception:
                 log.exception("job.wrapper_failed")
+
+    async def _guarded_together(self, picked: Mapping[Hold, Upload]) -> None:
+        try:
+            if picked:
+                await self._attempt_together(picked)
+        except Exception:
+            log.exception("job.wrapper_failed", job_ids=[hold.job.id for hold in picked])
 
     def stop(self) -> None:
         """Begin no further job."""
@@ -154,7 +150,7 @@ class Runner:
         now = time.monotonic()
         self._next_suspect = max(now + SUSPECT_PAUSE, self._next_suspect + SUSPECT_SPACING)
         try:
-            await self._requeue(hold, self._next_suspect - now, None, give_back_attempt=True)
+            await self._settling.requeue(hold, self._next_suspect - now, None, give_back_attempt=True)
         except LeaseLost:
             log.info("job.fence_refused")
         finally:
@@ -162,28 +158,64 @@ class Runner:
 
     async def _attempt(self, hold: Hold) -> None:
         job, metrics = hold.job, self._context.metrics
-        began = time.monotonic()
-        metrics.job_wait_seconds.labels(kind=job.kind).observe(_waited(job, self._context.settings.worker))
-        self._running.add(hold)
-        self._idle.clear()
-        known = bound_contextvars(
-            kind=job.kind, upload_id=job.upload_id, request_id=job.request_id, attempt=job.attempts
-        )
+        began = self._begin([hold])
+        known = bound_contextvars(**_facts(hold))
         try:
             running = metrics.jobs_running.labels(kind=job.kind).track_inprogress()
             with known, attempt_span(self._context.tracer, hold) as span, running:
                 error = await self._work(hold)
-                outcome = await self._settle(hold, error)
-                tell(span, outcome, error)
-                seconds = time.monotonic() - began
-                metrics.jobs.labels(kind=job.kind, outcome=outcome).inc()
-                metrics.job_seconds.labels(kind=job.kind).observe(seconds)
-                log.info("job.ended", outcome=outcome, seconds=round(seconds, 3))
+                tell(span, await self._end(hold, error, began), error)
         finally:
+            self._leave([hold])
+
+    async def _attempt_together(self, picked: Mapping[Hold, Upload]) -> None:
+        """Small jobs as one: what is the same for all is done once. Each that went wrong ends as it would alone."""
+        holds = list(picked)
+        began = self._begin(holds)
+        kind = holds[0].job.kind
+        running = self._context.metrics.jobs_running.labels(kind=kind)
+        running.inc(len(holds))
+        try:
+            errors = await self._work_together(picked)
+            done = [hold for hold, error in zip(holds, errors, strict=True) if error is None]
+            await self._settling.succeeded_together(done)
+            self._context.metrics.jobs.labels(kind=kind, outcome="succeeded").inc(len(done))
+            for hold in done:
+                self._note(hold, "succeeded", began, **_facts(hold))
+            for hold, error in zip(holds, errors, strict=True):
+                if error is not None:
+                    with bound_contextvars(**_facts(hold)):
+                        await self._end(hold, error, began)
+        finally:
+            running.dec(len(holds))
+            self._leave(holds)
+
+    def _begin(self, holds: Sequence[Hold]) -> float:
+        """By this process's monotonic clock, in seconds."""
+        for hold in holds:
+            waited = _waited(hold.job, self._context.settings.worker)
+            self._context.metrics.job_wait_seconds.labels(kind=hold.job.kind).observe(waited)
+        self._running.update(holds)
+        self._idle.clear()
+        return time.monotonic()
+
+    def _leave(self, holds: Sequence[Hold]) -> None:
+        for hold in holds:
             self._leases.release(hold)
-            self._running.discard(hold)
-            if not self._running:
-                self._idle.set()
+        self._running.difference_update(holds)
+        if not self._running:
+            self._idle.set()
+
+    async def _end(self, hold: Hold, error: BaseException | None, began: float) -> str:
+        outcome = await self._settling.settle(hold, error)
+        self._context.metrics.jobs.labels(kind=hold.job.kind, outcome=outcome).inc()
+        self._note(hold, outcome, began)
+        return outcome
+
+    def _note(self, hold: Hold, outcome: str, began: float, **facts: Any) -> None:
+        seconds = time.monotonic() - began
+        self._context.metrics.job_seconds.labels(kind=hold.job.kind).observe(seconds)
+        log.info("job.ended", outcome=outcome, seconds=round(seconds, 3), **facts)
 
     async def _work(self, hold: Hold) -> BaseException | None:
         """How the handler ended: None for success."""
@@ -192,6 +224,27 @@ class Runner:
             hold.stop()
         await asyncio.wait({hold.work})
         return asyncio.CancelledError() if hold.work.cancelled() else hold.work.exception()
+
+    async def _work_together(self, picked: Mapping[Hold, Upload]) -> Sequence[BaseException | None]:
+        """The same for each. Who stops one stops all: those that were not meant are given back."""
+        work = asyncio.create_task(self._bounded_together(picked))
+        for hold in picked:
+            hold.work = work
+            if hold.lost or hold.drained:
+                hold.stop()
+        await asyncio.wait({work})
+        if work.cancelled():
+            return [asyncio.CancelledError()] * len(picked)
+        error = work.exception()
+        return work.result() if error is None else [error] * len(picked)
+
+    async def _bounded_together(self, picked: Mapping[Hold, Upload]) -> Sequence[BaseException | None]:
+        seconds = sum(time_limit(hold.job, self._context.settings.worker) for hold in picked)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._small_files.run(picked)
+        except TimeoutError as error:
+            raise JobTimeout(f"The attempt took longer than {seconds:.0f} s.") from error
 
     async def _bounded(self, hold: Hold) -> None:
         seconds = time_limit(hold.job, self._context.settings.worker)
@@ -203,62 +256,6 @@ class Runner:
             if not limit.expired():
                 raise
             raise JobTimeout(f"The attempt took longer than {seconds:.0f} s.") from error
-
-    async def _settle(self, hold: Hold, error: BaseException | None) -> str:
-        """Bring the end of the work into the database; the outcome as metrics call it."""
-        if error is None:
-            return await self._succeeded(hold)
-        if not hold.lost and not isinstance(error, LeaseLost):
-            try:
-                if hold.drained or isinstance(error, asyncio.CancelledError):
-                    return await self._given_back(hold)
-                return await self._failed(hold, error)
-            except LeaseLost:
-                log.info("job.fence_refused")
-        self._context.metrics.lease_lost.inc()
-        return "lease_lost"  # somebody else has it, or the sweep will hand it on
-
-    async def _succeeded(self, hold: Hold) -> str:
-        self._leases.release(hold)
-        since = datetime.now(UTC) - hold.job.created_at
-        self._context.metrics.job_turnaround_seconds.labels(kind=hold.job.kind).observe(since.total_seconds())
-        await self._context.signals.ended(hold.job.id)
-        await self._handlers[JobKind(hold.job.kind)].tidy(hold.job)
-        return "succeeded"
-
-    async def _given_back(self, hold: Hold) -> str:
-        await self._requeue(hold, 0.0, None, give_back_attempt=True)
-        return "given_back"
-
-    async def _failed(self, hold: Hold, error: BaseException) -> str:
-        settings = self._context.settings.worker
-        fate = decide(error, hold.job.attempts, settings.max_attempts, self._random)
-        log.warning("job.error", code=fate.code, detail=fate.detail, exc_info=None if _is_named(error) else error)
-        if isinstance(fate, RetryAfter):
-            failure = JobFailure(fate.code, fate.detail)
-            await self._requeue(hold, fate.seconds, failure, give_back_attempt=fate.free)
-            return "retried"
-        await self._leases.settle(hold, lambda repository: self._fail(repository, hold, fate))
-        self._context.metrics.jobs_failed.labels(kind=hold.job.kind, code=fate.code).inc()
-        await self._context.signals.ended(hold.job.id)
-        return "failed"
-
-    async def _fail(self, repository: Repository, hold: Hold, fate: FailWith) -> None:
-        if not await repository.jobs.fail(hold.lease, JobFailure(fate.code, fate.detail, fate.extras)):
-            raise LeaseLost("The lease was lost before the failure was written.")
-        await self._handlers[JobKind(hold.job.kind)].on_failure(repository, hold.job, fate.code)
-
-    async def _requeue(
-        self, hold: Hold, delay: float, failure: JobFailure | None, *, give_back_attempt: bool = False
-    ) -> None:
-        epoch = await self._leases.settle(
-            hold,
-            lambda repository: repository.jobs.requeue(hold.lease, delay, failure, give_back_attempt=give_back_attempt),
-        )
-        if epoch is None:
-            raise LeaseLost("The lease was lost before the job went back to the queue.")
-        kind = JobKind(hold.job.kind)
-        await self._context.bell.ring(Ring(hold.job.id, kind, epoch, delay, hold.job.bell))
 
 
 def time_limit(job: Job, settings: WorkerSettings) -> float:
@@ -272,12 +269,19 @@ def is_suspect(job: Job) -> bool:
     return job.attempts > SUSPECT_LOSSES and job.error_code is None
 
 
+def _facts(hold: Hold) -> dict[str, Any]:
+    """What the log says with every line about a job."""
+    job = hold.job
+    return {
+        "job_id": job.id,
+        "kind": job.kind,
+        "upload_id": job.upload_id,
+        "request_id": job.request_id,
+        "attempt": job.attempts,
+    }
+
+
 def _waited(job: Job, settings: WorkerSettings) -> float:
     """Seconds from due to claim, both by the clock of the database."""
     assert job.lease_until is not None
     return max(0.0, (job.lease_until - job.next_attempt_at).total_seconds() - settings.lease_seconds)
-
-
-def _is_named(error: BaseException) -> bool:
-    """Whether the code says enough, so that the log needs no traceback."""
-    return hasattr(error, "code")

@@ -217,6 +217,11 @@ class Jobs(Statements):
         )
         return set(await self._returned(statement))
 
+    async def withdraw(self, job_ids: Sequence[str]) -> set[str]:
+        """Remove jobs that nobody has begun, and that nobody was told of; the ids of those."""
+        statement = delete(Job).where(Job.id.in_(job_ids), Job.state == JobState.QUEUED, Job.attempts == 0)
+        return set(await self._session.scalars(statement.returning(Job.id)))
+
     # --- for the sweep: all tenants -------------------------------------------------------------------------
 
     async def take_back_lost(self, max_attempts: int, limit: int) -> Sequence[Job]:

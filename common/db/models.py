@@ -80,6 +80,7 @@ class Upload(Base):
     parts: Mapped[int | None] = mapped_column(Integer)  # how many others it is put together of; None: it has own bytes
     surface: Mapped[dict[str, Any] | None] = mapped_column(Json)  # what its surface has to say again, as received
     round: Mapped[int] = mapped_column(Integer, default=0)  # grows when damaged chunks reopen the upload
+    whole_crc64: Mapped[str | None] = mapped_column(String(16))  # hex; receipt of an upload that came in one request
     cleaned: Mapped[bool] = mapped_column(default=False)  # nothing of it is left in the storage but the file
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -122,16 +122,17 @@ class Uploads(Statements):
             await connection.execute(_START, rows)
         return moving
 
-    async def complete_all(self, keys: Sequence[Key], *, wait: bool) -> set[Key]:
+    async def complete_all(self, keys: Sequence[Key], *, wait: bool, cleaned: bool = False) -> set[Key]:
         """finalizing -> complete for many; those that moved. Their file ids were chosen at finalize.
 
-        Rows that somebody else holds are waited for or left out.
+        Rows that somebody else holds are waited for or left out. `cleaned`: nothing of them is left in the storage.
         """
         sealed = (*named(Upload, keys), Upload.state == UploadState.FINALIZING)
         free = select(Upload.id).where(*sealed).order_by(Upload.id).with_for_update(skip_locked=not wait)
         # not `sealed` once more: from so few rows PostgreSQL would begin, and look for the free ones again for each
         statement = update(Upload).where(Upload.id.in_(free), Upload.state == UploadState.FINALIZING)
-        moved = statement.values(state=UploadState.COMPLETE, finished_at=db_now()).returning(Upload.tenant, Upload.id)
+        ended = {"state": UploadState.COMPLETE, "finished_at": db_now(), "cleaned": cleaned}
+        moved = statement.values(**ended).returning(Upload.tenant, Upload.id)
         found = await self._session.execute(moved.execution_options(synchronize_session=False))
         return {(tenant, upload_id) for tenant, upload_id in found}
 
@@ -154,6 +155,10 @@ class Uploads(Statements):
             delete(Upload).where(Upload.tenant == tenant, Upload.id == upload_id, Upload.state == UploadState.OPEN)
         )
 
+    async def withdraw(self, upload_ids: Sequence[str]) -> None:
+        """Remove the rows of uploads whose jobs were withdrawn."""
+        await self._changed(delete(Upload).where(Upload.id.in_(upload_ids), Upload.state == UploadState.FINALIZING))
+
     async def reopen(self, tenant: str, upload_id: str, ttl: float) -> bool:
         """finalizing -> open after damage: the next finalize makes a new job, and the client gets its time again."""
         return await self.move(
@@ -163,6 +168,7 @@ class Uploads(Statements):
             UploadState.OPEN,
             round=Upload.round + 1,
             job_id=None,
+            whole_crc64=None,
             expires_at=db_now(ttl),
         )
 

@@ -85,6 +85,20 @@ class Receipt:
     again: bool = field(default=False, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All bytes of a small upload, in memory, and their CRC-64/NVME, which the caller has verified."""
+
+    upload: UploadKey
+    shape: UploadShape
+    batch: Sequence[bytes]
+    crc64: int
+
+    @property
+    def receipt(self) -> Receipt:
+        return Receipt(0, sum(map(len, self.batch)), self.crc64)
+
+
 class Source(Protocol):
     """The body of one write: an iterator of batches of buffers, in order.
 
@@ -113,7 +127,8 @@ class Prefix(Protocol):
 class SealPlan:
     """What a sealed upload has to be: `size` bytes in chunks of `chunk_size`, with the digests the client declared.
 
-    `prefix` saves hashing those bytes again. They are read and compared with their receipts all the same.
+    `prefix` saves hashing those bytes again. They are read and compared with their receipts all the same. `whole` is
+    the receipt of an upload that came by `put`.
     """
 
     target: ObjectKey
@@ -123,6 +138,7 @@ class SealPlan:
     verify: Verify = "read"
     prefix: Prefix | None = None
     stream: bool = False  # it came by appends: after damage only what is in front of the first hole counts
+    whole: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,39 +177,6 @@ class Identifies(Protocol):
 
     def expect(self, storage_id: str) -> None:
         """From now on every verb raises StorageUnavailable where the mark is missing or another's."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class PresignedChunk:
-    """Where and how a client sends one chunk to the storage: a `PUT` to `url` with `headers` as they
-    are. Sizes in bytes; `length` is 0 where the client decides."""
-
-    index: int
-    offset: int
-    length: int
-    url: str
-    headers: dict[str, str]
-
-
-class PresignsChunks(Protocol):
-    """A storage that takes chunks from clients without us in between."""
-
-    async def presigns(self) -> bool:
-        """Whether it can: only where it tells the checksum of what it has taken. Raises StorageUnavailable."""
-        ...
-
-    async def presign(self, upload: UploadKey, indexes: Sequence[int]) -> list[PresignedChunk]:
-        """Requests that anybody may send until they expire. The caller knows that the upload is open and that the
-        chunks exist; of an upload without a size they may have any length. Raises FileNotFoundError when the upload
-        is not here, StorageUnavailable."""
-        ...
-
-    async def measure(self, upload: UploadKey, chunk_size: int) -> None:
-        """Say what chunks the client has made, once all of an upload without a size are there; again: nothing.
-
-        Raises FileNotFoundError when the upload is not here, StorageUnavailable.
-        """
         ...
 
 
@@ -273,10 +256,11 @@ class Storage(Protocol):
         """
         ...
 
-    async def put(self, upload: UploadKey, shape: UploadShape, batch: Sequence[bytes], crc64: int) -> Receipt:
-        """`begin`, and the `write` of all its bytes, at once: for an upload that is in memory.
+    async def put(self, wholes: Sequence[Whole]) -> list[Receipt | Exception]:
+        """Store whole uploads, each as `begin` and the `write` of all its bytes would; the receipt of each, or what
+        went wrong with it: ChunkConflict, InsufficientStorage, StorageUnavailable.
 
-        The caller has verified `crc64` (CRC-64/NVME). Raises InsufficientStorage, StorageUnavailable.
+        The caller has inserted the rows, and keeps the receipts: `seal` is given them back in the plan.
         """
         ...
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from common.storage.base import ObjectKey, UploadKey
 from common.storage.durable import has_space, require_space
-from common.storage.layout import DYING, is_plain_id
+from common.storage.layout import COMING, DYING, WHOLE, is_plain_id
 
 BLOCK = 512  # bytes; the unit of st_blocks whatever the file system's own is (stat(2))
 PROMISES_LIVE = 2.0  # seconds for which a sum over all open uploads is good enough to say yes
@@ -26,8 +26,9 @@ def tenants(root: Path) -> list[str]:
 
 
 def stored_uploads(root: Path, tenant: str) -> list[UploadKey]:
-    """Uploads of a tenant that have a folder, also one that an abort left half removed."""
-    names = {entry.name.removeprefix(DYING) for entry in _entries(root / tenant / "uploads")}
+    """Uploads of a tenant that have something here, also one that an abort left half removed."""
+    entries = _entries(root / tenant / "uploads")
+    names = {entry.name.removeprefix(DYING).removesuffix(WHOLE).removesuffix(COMING) for entry in entries}
     return [UploadKey(tenant, name) for name in sorted(names) if is_plain_id(name)]
 
 
@@ -58,12 +59,21 @@ class Promises:
         """Make an upload of `size` bytes in this block; one at a time. Raises InsufficientStorage."""
         asked = time.monotonic()
         with self._mutex:
-            self._refresh(asked - PROMISES_LIVE)
-            if not has_space(self._root, size, self._reserve, self._sum):
-                self._refresh(asked)
-                require_space(self._root, size, self._reserve, self._sum)
+            self._require(size, asked)
             yield
             self._sum += size
+
+    def require_room(self, size: int) -> None:
+        """The same for bytes that are written at once: nothing is promised. Raises InsufficientStorage."""
+        asked = time.monotonic()
+        with self._mutex:
+            self._require(size, asked)
+
+    def _require(self, size: int, asked: float) -> None:
+        self._refresh(asked - PROMISES_LIVE)
+        if not has_space(self._root, size, self._reserve, self._sum):
+            self._refresh(asked)
+            require_space(self._root, size, self._reserve, self._sum)
 
     def _refresh(self, not_before: float) -> None:
         """Sum up again unless the sum is from then or later. Of many refusals at once, one has paid for all."""

@@ -4,6 +4,8 @@ ROOT/<tenant>/uploads/<upload_id>/data              the bytes, in place, sparse
 ROOT/<tenant>/uploads/<upload_id>/locks             carries the range locks of writers; empty; made last by `begin`
 ROOT/<tenant>/uploads/<upload_id>/receipts-*.log    one journal of each process that wrote (`records`)
 ROOT/<tenant>/uploads/<upload_id>/sealing           no chunks any more; empty (`sealmark`)
+ROOT/<tenant>/uploads/<upload_id>.whole             an upload that came in one request (`onefile`)
+ROOT/<tenant>/uploads/<upload_id>.coming            the same while it is written
 ROOT/<tenant>/uploads/.dying-<upload_id>            an aborted upload that is being removed
 ROOT/<tenant>/files/<last two of file_id>/<file_id> a published file
 """
@@ -18,6 +20,8 @@ from common.storage.base import ObjectKey, UploadKey
 
 _ID = re.compile(r"[0-9a-z-]{1,64}")
 DYING = ".dying-"
+WHOLE = ".whole"
+COMING = ".coming"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,14 @@ class UploadPaths:
     @property
     def sealing(self) -> Path:
         return self.folder / "sealing"
+
+    @property
+    def whole(self) -> Path:
+        return self.folder.with_name(self.folder.name + WHOLE)
+
+    @property
+    def coming(self) -> Path:
+        return self.folder.with_name(self.folder.name + COMING)
 
     @property
     def dying(self) -> Path:

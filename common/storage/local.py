@@ -47,7 +47,7 @@ from typing import Any
 from common.errors import ChunkBusy, StorageUnavailable
 from common.settings import StorageSettings
 from common.storage import folder, inventory
-from common.storage.again import compared, conflict
+from common.storage.again import compared
 from common.storage.ahead import HashedPrefix
 from common.storage.base import (
     ChunkLimits,
@@ -61,6 +61,7 @@ from common.storage.base import (
     Source,
     UploadKey,
     UploadShape,
+    Whole,
 )
 from common.storage.durable import Folders, free_bytes, require_space, sync_folder
 from common.storage.identity import Identity
@@ -68,11 +69,13 @@ from common.storage.inventory import Promises
 from common.storage.joining import Joining, Piece
 from common.storage.layout import Layout, UploadPaths
 from common.storage.locks import RangeLocks
+from common.storage.onefile import OneFile
 from common.storage.reading import FileReader
 from common.storage.receipts import Ledger, Ledgers
 from common.storage.seal import Sealing
 from common.storage.streaming import Piece as AppendPiece
 from common.storage.threads import Result, Threads, settled
+from common.storage.together import Sealed, Small
 from common.storage.writing import Writing, receive
 
 FIRST_PAUSE = 0.02  # seconds between tries for a range lock, doubled up to the longest
@@ -93,6 +96,7 @@ class LocalStorage:
         self._ledgers = Ledgers()
         self._promises = Promises(self._root, settings.min_free_bytes)
         self._ranges = RangeLocks()
+        self._one_file = OneFile(self._layout, self._folders, self._promises, settings.durability, self._make)
         self._threads = Threads(settings.storage_threads, "storage")
         # Seals run for minutes; in threads of their own they do not keep short calls waiting.
         self._sealers = Threads(settings.storage_threads, "seal")
@@ -146,17 +150,26 @@ class LocalStorage:
         )
         await settled(self._sealers.start(self._identified, joining.run, pieces), on_cancel=watch.stop.set)
 
-    async def put(self, upload: UploadKey, shape: UploadShape, batch: Sequence[bytes], crc64: int) -> Receipt:
-        del shape  # the bytes say what they are, and the seal says where to
-        receipt = Receipt(0, sum(map(len, batch)), crc64)
-        await self._here(self._put, self._layout.upload(upload), batch, receipt)
-        return receipt
+    async def put(self, wholes: Sequence[Whole]) -> list[Receipt | Exception]:
+        return await self._here(self._one_file.put, wholes)
 
     async def receipts(self, upload: UploadKey) -> list[Receipt]:
-        return await self._here(self._ledger(self._layout.upload(upload)).receipts)
+        return await self._here(self._receipts, self._layout.upload(upload))
+
+    async def seal_together(self, smalls: Sequence[Small]) -> list[Sealed | Exception]:
+        def stop() -> None:
+            for small in smalls:
+                small.watch.stop.set()
+
+        return await settled(self._sealers.start(self._identified, self._one_file.seal, smalls), on_cancel=stop)
 
     async def seal(self, upload: UploadKey, plan: SealPlan, watch: SealWatch) -> SealedObject:
         paths = self._layout.upload(upload)
+        if plan.whole is not None:
+            (sealed,) = await self.seal_together([Small(upload, plan, watch)])
+            if isinstance(sealed, Exception):
+                raise sealed
+            return sealed.file
         sealing = Sealing(
             paths,
             self._layout.file(plan.target),
@@ -180,7 +193,7 @@ class LocalStorage:
     async def abort(self, upload: UploadKey) -> None:
         paths = self._layout.upload(upload)
         self._ledgers.forget(paths.folder)
-        await self._here(partial(folder.remove, paths, durable=self._settings.durability != "none"))
+        await self._here(self._remove, paths)
 
     async def read(self, key: ObjectKey, start: int, length: int) -> AsyncIterator[bytes]:
         await self._here(_nothing)
@@ -270,21 +283,15 @@ class LocalStorage:
             append=append,
         )
 
-    def _put(self, paths: UploadPaths, batch: Sequence[bytes], receipt: Receipt) -> None:
-        self._make(paths, receipt.length)
-        if receipt.length == 0:
-            return
-        writing = self._writing(paths, Segment(0, receipt.length))
+    def _receipts(self, paths: UploadPaths) -> list[Receipt]:
         try:
-            if not writing.enter():
-                raise ChunkBusy("Another connection is sending this upload.")
-            if writing.known is None:
-                writing.write(batch, 0)
-                writing.commit(receipt)
-            elif writing.known != receipt:
-                raise conflict()
-        finally:
-            writing.close()
+            return self._ledger(paths).receipts()
+        except FileNotFoundError:
+            return self._one_file.receipts(paths)
+
+    def _remove(self, paths: UploadPaths) -> None:
+        self._one_file.remove(paths)
+        folder.remove(paths, durable=self._settings.durability != "none")
 
     def _make(self, paths: UploadPaths, size: int) -> None:
         durable = self._settings.durability == "chunk"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from common import errors
+from common.db.models import Job
 from common.settings import LimitsSettings
 from gateway.api.disposition import disposition_filename, parse_parameters
 from gateway.api.documented import problems
 from gateway.api.fields import DIGEST_FIELDS, body_of, content_digest, content_length
 from gateway.api.form_fields import about_of
 from gateway.api.forms import FormReader, Part, read_field
-from gateway.api.jobs import RETRY_AFTER
+from gateway.api.jobs import gone, job_answer
+from gateway.api.preferences import applied_wait, preferred_wait
 from gateway.api.schemas import AcceptedFile, AcceptedFiles, JobView
 from gateway.dependencies import Caller, Ingest, Jobs, Services
 from gateway.intake import Pieces
@@ -55,7 +60,10 @@ _ERRORS = (
     "",
     status_code=202,
     response_model=JobView | AcceptedFiles,
-    responses=problems(*_ERRORS),
+    responses={
+        200: {"model": JobView, "description": "The job of the one file has ended: `Prefer: wait` asked for that."},
+        **problems(*_ERRORS),
+    },
     openapi_extra={"requestBody": {"content": {"*/*": _BINARY, "multipart/form-data": _FORM}}},
     summary="Send whole files in one request",
 )
@@ -71,35 +79,71 @@ async def post_files(
     description: Annotated[str | None, Query(description="Raw body only.")] = None,
 ) -> JobView | AcceptedFiles:
     """A raw body is one file: its type in `Content-Type`, its name in `Content-Disposition` (RFC 6266) or `?filename=`;
-    the answer is the job. A `multipart/form-data` body brings one or many files and fields that hold for all of them;
-    the answer lists the jobs. All files of a request are taken or none."""
+    the answer is the job, with `Prefer: wait=20` (RFC 7240) at its end if that comes within 20 seconds. A
+    `multipart/form-data` body brings one or many files and fields that hold for all of them; the answer lists the jobs.
+    All files of a request are taken or none."""
     content_type = request.headers.get("content-type", "")
-    delivery = Delivery()
-    try:
-        if parse_parameters(content_type)[0] == "multipart/form-data":
-            about = await _read_form(request, caller, ingest, delivery, services.settings.limits)
-            accepted = await ingest.accept(caller, delivery, about)
-            return AcceptedFiles(files=[_accepted(item) for item in accepted])
-        about = Description(description, {}, parse_tags(tag or []))
+    if parse_parameters(content_type)[0] == "multipart/form-data":
+        return await _take_form(request, caller, ingest, services.settings.limits)
+    named = filename or disposition_filename(request.headers.get("content-disposition"))
+    about = Description(description, {}, parse_tags(tag or []))
+    job = await _take_one(request, caller, ingest, named, content_type or None, about)
+    wait = preferred_wait(request)
+    status = await jobs.ended(caller, job, wait, partial(gone, request))
+    applied_wait(response, wait)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    response.status_code = 200 if status.final else 202
+    return job_answer(status, response)
+
+
+async def _take_one(
+    request: Request,
+    caller: CallerValue,
+    ingest: IngestService,
+    filename: str,
+    content_type: str | None,
+    about: Description,
+) -> Job:
+    length, declared, pieces = content_length(request), content_digest(request), Pieces(body_of(request))
+    if length is not None and ingest.takes_whole(length):
+        return await ingest.take_whole(
+            caller, pieces, filename=filename, content_type=content_type, about=about, length=length, declared=declared
+        )
+    async with _delivered(ingest, caller) as delivery:
         await ingest.receive(
             caller,
             delivery,
-            Pieces(body_of(request)),
-            filename=filename or disposition_filename(request.headers.get("content-disposition")),
-            content_type=content_type or None,
-            length=content_length(request),
-            declared=content_digest(request),
+            pieces,
+            filename=filename,
+            content_type=content_type,
+            length=length,
+            declared=declared,
         )
-        (accepted_one,) = await ingest.accept(caller, delivery, about)
+        (accepted,) = await ingest.accept(caller, delivery, about)
+        return accepted.job
+
+
+async def _take_form(
+    request: Request, caller: CallerValue, ingest: IngestService, limits: LimitsSettings
+) -> AcceptedFiles:
+    async with _delivered(ingest, caller) as delivery:
+        about = await _read_form(request, caller, ingest, delivery, limits)
+        accepted = await ingest.accept(caller, delivery, about)
+        return AcceptedFiles(files=[_accepted(item) for item in accepted])
+
+
+@asynccontextmanager
+async def _delivered(ingest: IngestService, caller: CallerValue) -> AsyncIterator[Delivery]:
+    """The files of one request; whatever ends it early, nothing of them is left behind."""
+    delivery = Delivery()
+    try:
+        yield delivery
     except errors.DatabaseUnavailable:
         ingest.discard_later(caller, delivery)
         raise
-    except BaseException:  # whatever ended it: nothing is left behind
+    except BaseException:
         await ingest.discard(caller, delivery)
         raise
-    response.headers["Location"] = f"/v1/jobs/{accepted_one.job.id}"
-    response.headers["Retry-After"] = str(RETRY_AFTER)
-    return JobView.of(await jobs.status_of(accepted_one.job))
 
 
 async def _read_form(

@@ -34,10 +34,10 @@ def job_answer(status: JobStatus, response: Response) -> JobView:
 async def get_job(
     job_id: str, caller: Caller, jobs: Jobs, request: Request, response: Response, wait: Wait = 0
 ) -> JobView:
-    return job_answer(await jobs.status(caller, job_id, wait, partial(_gone, request)), response)
+    return job_answer(await jobs.status(caller, job_id, wait, partial(gone, request)), response)
 
 
-async def _gone(request: Request) -> None:
+async def gone(request: Request) -> None:
     """Until the client has closed its connection. A poll that is held takes no place among the requests in flight."""
     with request.scope["slots"].lent():
         while (await request.receive())["type"] != "http.disconnect":

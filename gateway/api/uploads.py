@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Request, Response
@@ -10,8 +11,9 @@ from common import errors
 from common.digests import CRC_64, crc64_bytes, to_hex
 from gateway.api.documented import problems
 from gateway.api.fields import body_of, content_digest, content_length
-from gateway.api.jobs import job_answer
+from gateway.api.jobs import gone, job_answer
 from gateway.api.numbers import Index
+from gateway.api.preferences import applied_wait, preferred_wait
 from gateway.api.schemas import ChunkView, FinalizeRequest, JobView, UploadCreate, UploadView
 from gateway.dependencies import Caller, Chunks, Finalizing, Jobs, Uploads
 from gateway.intake import Pieces
@@ -98,11 +100,15 @@ async def finalize_upload(
     caller: Caller,
     finalizing: Finalizing,
     jobs: Jobs,
+    request: Request,
     response: Response,
     body: Annotated[FinalizeRequest | None, Body()] = None,
 ) -> JobView:
+    """With `Prefer: wait=20` (RFC 7240) the answer is the job at its end, if that comes within 20 seconds."""
     job = await finalizing.finalize(caller, upload_id, body.digests if body else {})
-    status = await jobs.status_of(job)
+    wait = preferred_wait(request)
+    status = await jobs.ended(caller, job, wait, partial(gone, request))
+    applied_wait(response, wait)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     response.status_code = 200 if status.final else 202
     return job_answer(status, response)

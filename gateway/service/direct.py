@@ -8,7 +8,8 @@ from itertools import islice
 
 from common.errors import DirectNotAvailable, InvalidRequest, StorageUnavailable, UploadNotOpen
 from common.states import UploadState
-from common.storage.base import PresignedChunk, Storage, UploadKey
+from common.storage.base import Storage, UploadKey
+from common.storage.presigning import PresignedChunk
 from gateway.service.caller import Caller
 from gateway.service.presigning import require_presigning
 from gateway.service.uploads import UploadService

@@ -162,12 +162,12 @@ class Wanted:
 
 
 def _wanted(caller: Caller, upload: Upload, said: Said, trace_context: str | None) -> Wanted:
-    job = _new_job(caller, upload, said.size, trace_context)
+    job = new_job(caller, upload, said.size, trace_context)
     assert job.file_id is not None
     return Wanted(Start(upload.tenant, upload.id, job.id, job.file_id, said), job)
 
 
-def _new_job(caller: Caller, upload: Upload, size: int, trace_context: str | None) -> Job:
+def new_job(caller: Caller, upload: Upload, size: int, trace_context: str | None) -> Job:
     """A queued job for an upload, due now; not inserted yet."""
     return Job(
         id=new_id(),

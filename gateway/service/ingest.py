@@ -23,6 +23,7 @@ from gateway.service.finalize import FinalizeService
 from gateway.service.limits import chunk_size_of_stream
 from gateway.service.requests import Description, check_about, check_size
 from gateway.service.uploads import UploadService, shape_of
+from gateway.service.wholes import WholeService
 
 log = get_logger(__name__)
 
@@ -59,6 +60,7 @@ class IngestService:
         limits: LimitsSettings,
         uploads: UploadService,
         finalizing: FinalizeService,
+        wholes: WholeService,
         storage: Storage,
         memory: IntakeMemory,
         metrics: Metrics,
@@ -66,10 +68,44 @@ class IngestService:
         self._limits = limits
         self._uploads = uploads
         self._finalizing = finalizing
+        self._wholes = wholes
         self._storage = storage
         self._memory = memory
         self._metrics = metrics
         self._discarding: set[asyncio.Task[None]] = set()
+
+    def takes_whole(self, length: int | None) -> bool:
+        """Whether there is memory for a file of `length` bytes until it has arrived."""
+        return length is not None and self._memory.has_room_for(length)
+
+    async def take_whole(
+        self,
+        caller: Caller,
+        pieces: Pieces,
+        *,
+        filename: str,
+        content_type: str | None,
+        about: Description,
+        length: int,
+        declared: Digests | None = None,
+    ) -> Job:
+        """A small file, in memory until it has arrived whole; then its job. Nothing of a body that breaks off is left.
+
+        Raises what a new upload raises, DigestMismatch, BodyIncomplete, InsufficientStorage, StorageUnavailable.
+        """
+        check_size(length, self._limits)
+        chunk_size = chunk_size_of_stream(self._limits, self._storage.chunk_limits, length)
+        upload = self._uploads.new_row(caller, filename, content_type, about, length, chunk_size)
+        source = Intake(pieces, self._memory, limit=length, declared=declared)
+        try:
+            batch = await source.whole()
+            if source.length != length:
+                raise _incomplete(source.length, length)
+            job = await self._wholes.accept(caller, upload, batch, source.crc64)
+        finally:
+            source.close()
+        self._metrics.received_bytes.inc(length)
+        return job
 
     async def receive(
         self,
@@ -93,9 +129,6 @@ class IngestService:
         entry = Received(upload, 0)
         delivery.received.append(entry)  # before the row is written: who is cut off meanwhile leaves nothing
         await self._uploads.insert(upload)
-        if length is not None and self._memory.has_room_for(length):
-            await self._put(entry, pieces, length, declared or {})
-            return
         await self._uploads.make_room(upload)
         running = StreamHasher(declared) if declared else None
         await self._store(entry, pieces, running)
@@ -156,19 +189,6 @@ class IngestService:
             await self._uploads.abort_all(caller, upload_ids)
         except SluiceError as error:  # they expire
             log.warning("delivery.not_discarded", upload_ids=upload_ids, code=error.code)
-
-    async def _put(self, entry: Received, pieces: Pieces, length: int, declared: Digests) -> None:
-        """A small file: received whole into memory, then stored in one go."""
-        source = Intake(pieces, self._memory, limit=length, declared=declared)
-        try:
-            batch = await source.whole()
-            if source.length != length:
-                raise _incomplete(source.length, length)
-            await self._uploads.put(entry.upload, batch, source.crc64)
-        finally:
-            source.close()
-        entry.size = length
-        self._metrics.received_bytes.inc(length)
 
     async def _store(self, entry: Received, pieces: Pieces, running: StreamHasher | None) -> None:
         upload = entry.upload

@@ -28,6 +28,7 @@ log = get_logger(__name__)
 PAGE_BYTES = 4 * MIB  # a page of a listing ends where it passes this
 STOP_SECONDS = 5.0  # what the tasks of a process may take to end
 LOOK_SECONDS = 1.0  # how late a waiting client hears of the end when Redis lost the wake-up
+HEARD_LATELY = 1000  # ended jobs that are remembered
 LOOK_BATCH = 1000  # ids in one statement
 
 Gone = Callable[[], Awaitable[None]]
@@ -56,12 +57,13 @@ class Waiters:
         self._most = most
         self.held = 0  # polls that wait at this moment
         self._events: dict[str, set[asyncio.Event]] = {}
+        self._heard: dict[str, None] = {}  # the jobs whose end was heard last
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
 
     def start(self) -> None:
         self._tasks = [
-            asyncio.create_task(self._signals.listen(self.wake), name="waiters-listen"),
+            asyncio.create_task(self._signals.listen(self._ended), name="waiters-listen"),
             asyncio.create_task(self._look(), name="waiters-look"),
         ]
 
@@ -78,16 +80,24 @@ class Waiters:
         for event in self._events.get(job_id, ()):
             event.set()
 
+    def _ended(self, job_id: str) -> None:
+        """Who asks for it in the next moment need not wait."""
+        self._heard[job_id] = None
+        if len(self._heard) > HEARD_LATELY:
+            del self._heard[next(iter(self._heard))]
+        self.wake(job_id)
+
     @property
     def full(self) -> bool:
         """Whether no further poll may be held: it is answered at once instead."""
         return self.held >= self._most
 
     @contextmanager
-    def waiting(self, job_id: str) -> Iterator[asyncio.Event]:
-        """Registered before the state is read, so that an end between the two is not missed."""
+    def waiting(self, job_id: str, *, new: bool = False) -> Iterator[asyncio.Event]:
+        """Registered before the state is read, so that an end between the two is not missed; of a `new` job the end may
+        have been heard already."""
         event = asyncio.Event()
-        if self._closing:
+        if self._closing or (new and job_id in self._heard):
             event.set()
         events = self._events.setdefault(job_id, set())
         events.add(event)
@@ -142,6 +152,14 @@ class JobService:
                 if JobState(job.state) not in JOB_FINAL:
                     await _first_of(min(wait, self._max_wait), ended.wait, gone)
                     job = await self._load(caller, job_id)
+        return await self.status_of(job)
+
+    async def ended(self, caller: Caller, job: Job, wait: float, gone: Gone) -> JobStatus:
+        """The same of a job that was just queued, and need not be looked for before."""
+        if wait > 0 and JobState(job.state) not in JOB_FINAL and not self._waiters.full:
+            with self._waiters.waiting(job.id, new=True) as ended:
+                await _first_of(min(wait, self._max_wait), ended.wait, gone)
+                job = await self._load(caller, job.id)
         return await self.status_of(job)
 
     async def status_of(self, job: Job) -> JobStatus:

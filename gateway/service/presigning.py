@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TypeGuard
 
 from common.errors import DirectNotAvailable
-from common.storage.base import PresignsChunks, Storage
+from common.storage.base import Storage
+from common.storage.presigning import PresignsChunks
 
 
 def require_presigning(storage: Storage) -> PresignsChunks:

@@ -164,14 +164,6 @@ class UploadService:
             await self._forget(upload)
             raise
 
-    async def put(self, upload: Upload, batch: Sequence[bytes], crc64: int) -> None:
-        """Store a whole small upload; otherwise as `make_room`."""
-        try:
-            await self._storage.put(UploadKey(upload.tenant, upload.id), shape_of(upload), batch, crc64)
-        except SluiceError:
-            await self._forget(upload)
-            raise
-
     async def _forget(self, upload: Upload) -> None:
         """Remove an upload that never began, so that its Idempotency-Key can make one later."""
         with suppress(StorageUnavailable):  # what there is of it is found by fsck

@@ -128,8 +128,9 @@ async def seal(
     verify: Verify = "read",
     watcher: Watcher | None = None,
     prefix: Prefix | None = None,
+    whole: Receipt | None = None,
 ) -> SealedObject:
-    plan = SealPlan(target, len(content), chunk, declared or {}, verify, prefix)
+    plan = SealPlan(target, len(content), chunk, declared or {}, verify, prefix, whole=whole)
     return await storage.seal(upload, plan, (watcher or Watcher()).watch)
 
 

@@ -12,7 +12,6 @@ from common.settings import StorageSettings
 from common.storage.base import (
     ChunkLimits,
     ObjectKey,
-    PresignedChunk,
     Receipt,
     SealedObject,
     SealPlan,
@@ -21,7 +20,9 @@ from common.storage.base import (
     Source,
     UploadKey,
     UploadShape,
+    Whole,
 )
+from common.storage.presigning import PresignedChunk
 from common.storage.s3 import listing
 from common.storage.s3.appending import Appender
 from common.storage.s3.client import Client
@@ -99,10 +100,17 @@ class S3Storage:
         await self._store.check()
         await self._streams.join(await self._uploads.look(upload), parts, watch)
 
-    async def put(self, upload: UploadKey, shape: UploadShape, batch: Sequence[bytes], crc64: int) -> Receipt:
+    async def put(self, wholes: Sequence[Whole]) -> list[Receipt | Exception]:
         await self._store.check()
-        await self._uploads.begin(upload, shape)
-        return await self._writer.put(upload, b"".join(batch), crc64)
+        found = await asyncio.gather(*map(self._put, wholes), return_exceptions=True)
+        for outcome in found:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
+                raise outcome
+        return [outcome for outcome in found if isinstance(outcome, (Receipt, Exception))]
+
+    async def _put(self, whole: Whole) -> Receipt:
+        await self._uploads.begin(whole.upload, whole.shape)
+        return await self._writer.put(whole.upload, b"".join(whole.batch), whole.crc64)
 
     async def receipts(self, upload: UploadKey) -> list[Receipt]:
         await self._store.check()

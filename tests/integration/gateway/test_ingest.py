@@ -154,7 +154,7 @@ def test_a_crash_of_the_gateway_itself_leaves_nothing(own_gateway: Gateway, monk
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("gateway.service.ingest.check_about", broken)
+    monkeypatch.setattr("gateway.service.wholes.new_job", broken)
     problem = assert_problem(post_raw(own_gateway, b"x"), 500, "internal_error")
     assert "Zero" not in problem["detail"]
     assert nothing_is_left(own_gateway)
