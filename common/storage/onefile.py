@@ -8,7 +8,8 @@ to where files are. What a crash leaves, and what the next run finds:
 - before the second: the upload;
 - after it: the target, which is read and compared once more.
 
-An upload that has gone bad becomes one with a folder, where the client can send its bytes again as a chunk.
+An upload that has gone bad becomes one with a folder, where the client can send its bytes again as chunks. A sealer
+that finds nothing but that folder says once more that they are damaged.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
 from awscrt.checksums import crc64nvme
 
+from common.chunking import ranges_of
 from common.digests import CRC_64, SHA_256, StreamHasher, crc64_bytes, differing
 from common.errors import ChunksDamaged, FileDigestMismatch, LeaseLost
 from common.storage.again import conflict
@@ -34,7 +37,7 @@ from common.storage.together import Sealed, Small
 Result = TypeVar("Result")
 
 MODE = 0o444  # nobody changes it, not as an upload and not as a file
-_DAMAGED = "The bytes are not stored as they were received. Send them again as chunk 0, then finalize again."
+_DAMAGED = "The bytes are not stored as they were received. Send the chunks again, then finalize again."
 
 
 class OneFile:
@@ -114,6 +117,8 @@ class OneFile:
         try:
             return self._seal_at(paths.whole, paths, target, small)
         except FileNotFoundError:
+            if paths.folder.exists():
+                raise _damage(small.plan) from None
             return self._seal_at(target, paths, target, small)
 
     def _seal_at(self, path: Path, paths: UploadPaths, target: Path, small: Small) -> Sealed:
@@ -148,7 +153,12 @@ class OneFile:
         _check_held(small.watch)
         self._make_room(paths, small.plan.size)
         path.unlink(missing_ok=True)
-        return ChunksDamaged(_DAMAGED, chunks=[0], ranges=[(0, 0)])
+        return _damage(small.plan)
+
+
+def _damage(plan: SealPlan) -> ChunksDamaged:
+    chunks = range(ceil(plan.size / plan.chunk_size))
+    return ChunksDamaged(_DAMAGED, chunks=list(chunks), ranges=ranges_of(chunks))
 
 
 def _outcome(function: Callable[..., Result], *args: object) -> Result | Exception:

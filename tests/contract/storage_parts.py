@@ -22,6 +22,7 @@ from common.storage.base import (
     UploadKey,
     UploadShape,
     Verify,
+    Whole,
 )
 
 CHUNK = int(os.environ.get("CONTRACT_CHUNK", "65536"))  # a store that takes no small parts needs larger ones
@@ -106,6 +107,12 @@ def receipt_of(offset: int, content: bytes) -> Receipt:
 
 def digests_of(content: bytes) -> dict[str, bytes]:
     return {"sha-256": hashlib.sha256(content).digest(), "crc64nvme": crc64nvme(content).to_bytes(8, "big")}
+
+
+def whole_of(upload: UploadKey, content: bytes) -> Whole:
+    """What `put` takes; in several buffers."""
+    batch = [content[start : start + 1000] for start in range(0, len(content), 1000)]
+    return Whole(*beginning(upload, len(content)), batch, crc64nvme(content))
 
 
 async def put(storage: Storage, upload: UploadKey, offset: int, content: bytes, length: int | None = None) -> Receipt:

@@ -90,7 +90,7 @@ def counted_reasons(root: Path) -> Iterator[str]:
 
 def outcomes(root: Path) -> Iterator[str]:
     """The texts that the functions which end an attempt return."""
-    for node in ast.walk(ast.parse((root / "worker/runner.py").read_text())):
-        if isinstance(node, ast.AsyncFunctionDef) and node.name in {"_settle", "_succeeded", "_given_back", "_failed"}:
+    for node in ast.walk(ast.parse((root / "worker/settling.py").read_text())):
+        if isinstance(node, ast.AsyncFunctionDef) and node.name in {"settle", "_succeeded", "_given_back", "_failed"}:
             returned = (step.value for step in ast.walk(node) if isinstance(step, ast.Return))
             yield from (v.value for v in returned if isinstance(v, ast.Constant) and isinstance(v.value, str))

@@ -29,7 +29,7 @@ def leases(database: FakeDatabase, clock: Clock) -> Leases:
 
 async def working(leases: Leases, job_id: str = "a") -> Hold:
     (hold,) = await leases.claim([job_id])
-    hold.work = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
+    hold.work = asyncio.create_task(asyncio.Event().wait())
     return hold
 
 
