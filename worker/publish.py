@@ -15,9 +15,11 @@ from common.db.repository import Repository
 from common.db.statements import Key
 from common.errors import DatabaseUnavailable, LeaseLost, UploadGone
 from common.gather import Gather
-from common.queue import MOST_IN_GROUP, Bell, ring_of, share_bell
+from common.queue import Bell, ring_of, share_bell
 from common.states import JobState, UploadState
 from worker.lease import Hold
+
+AT_ONCE = 128  # files of one transaction; more than a ring carries, less than keeps others waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Publisher:
     def __init__(self, database: Database, bell: Bell) -> None:
         self._database = database
         self._bell = bell
-        self._gather = Gather(self._write, MOST_IN_GROUP, shared=(DatabaseUnavailable,))
+        self._gather = Gather(self._write, AT_ONCE, shared=(DatabaseUnavailable,))
 
     async def publish(self, publication: Publication) -> None:
         """Raises LeaseLost, UploadGone, IntegrityError (a file of this upload is there already), DatabaseUnavailable;

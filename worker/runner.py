@@ -13,6 +13,7 @@ from structlog.contextvars import bound_contextvars
 
 from common.db.models import Job, Upload
 from common.errors import DatabaseUnavailable, JobTimeout, LeaseLost
+from common.gather import Gather
 from common.queue import Ring
 from common.settings import WorkerSettings
 from common.states import JobKind
@@ -27,6 +28,7 @@ log = get_logger(__name__)
 
 CLAIM_PATIENCE = 10.0  # seconds to go on trying to claim while the database is away; then the sweep rings again
 CLAIM_PAUSE = 0.5
+RINGS_AT_ONCE = 4  # of several jobs each, claimed and run together
 SUSPECT_LOSSES = 2  # lost workers that may be chance: a deploy and a crash
 SUSPECT_SPACING = 0.05  # seconds between two of them in line
 SUSPECT_PAUSE = 1.0  # seconds until a suspect that found another one running is rung again
@@ -49,6 +51,7 @@ class Runner:
         self._handlers = handlers
         self._small_files = small_files
         self._settling = Settling(context, leases, handlers, random)
+        self._rings = Gather(self._run_rings, RINGS_AT_ONCE)
         self._running: set[Hold] = set()
         self._stopping = False
         self._suspect_runs = False
@@ -62,9 +65,13 @@ class Runner:
         await self._run([job_id])
 
     async def run_jobs(self, ctx: dict[Any, Any], job_ids: list[str]) -> None:
-        """What ARQ calls for a ring that several small jobs share: they run side by side."""
+        """What ARQ calls for a ring that several small jobs share. They run side by side, and with those of other rings
+        that came while the last claim was on its way."""
         del ctx
-        await self._run(job_ids)
+        self._go_on()
+        running = await self._rings.ask(job_ids)
+        if running is not None:
+            await asyncio.shield(running)
 
     async def run_here(self, job_id: str) -> None:
         """The same for a ring that only this worker heard (`worker.ahead`); what cannot be run is rung for all."""
@@ -73,14 +80,28 @@ class Runner:
         except RetryJob:
             await self._context.bell.ring(Ring(job_id, JobKind.FINALIZE, 0))
 
-    async def _run(self, job_ids: Sequence[str]) -> None:
+    def _go_on(self) -> None:
         if self._stopping:
             raise RetryJob  # ARQ's word for "leave it in the queue": another worker takes it
+
+    async def _run(self, job_ids: Sequence[str]) -> None:
+        self._go_on()
+        await self._run_claimed(await self._claimed(job_ids))
+
+    async def _run_rings(self, rings: Sequence[Sequence[str]]) -> list[asyncio.Task[None] | None]:
+        """One claim for all; what runs then is the same for each of them."""
+        holds = await self._claimed([job_id for ring in rings for job_id in ring])
+        running = asyncio.create_task(self._run_claimed(holds)) if holds else None
+        return [running] * len(rings)
+
+    async def _claimed(self, job_ids: Sequence[str]) -> list[Hold]:
         try:
-            holds = await self._claim(job_ids)
+            return await self._claim(job_ids)
         except Exception:
             log.exception("job.not_claimed", job_ids=job_ids)
-            return
+            return []
+
+    async def _run_claimed(self, holds: Sequence[Hold]) -> None:
         together = await self._small_files.pick(holds)
         others = [hold for hold in holds if hold not in together]
         if not others:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Float, literal
+from sqlalchemy import BindParameter, DateTime, Dialect, Float, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
@@ -41,8 +41,8 @@ class db_now(FunctionElement[datetime]):  # noqa: N801 - reads like SQL
     type = UtcDateTime()
     inherit_cache = True  # the offset is a parameter, so the compiled statement can be used again
 
-    def __init__(self, offset: float = 0.0) -> None:
-        super().__init__(literal(float(offset), Float()))
+    def __init__(self, offset: float | BindParameter[float] = 0.0) -> None:
+        super().__init__(offset if isinstance(offset, BindParameter) else literal(float(offset), Float()))
 
 
 class statement_time(db_now):  # noqa: N801 - reads like SQL

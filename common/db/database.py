@@ -20,7 +20,7 @@ from sqlalchemy.pool import QueuePool
 from common.db.address import parse_database_url
 from common.db.postgres import Bounds, open_postgres, serving
 from common.db.repository import Repository
-from common.db.sqlite import connect
+from common.db.sqlite import BEGIN, connect
 from common.db.turns import WriteTurn
 from common.errors import DatabaseFull, DatabaseUnavailable
 from common.settings import DatabaseSettings
@@ -145,9 +145,9 @@ def _configure_sqlite(engine: AsyncEngine) -> None:
 
     @event.listens_for(engine.sync_engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        # IMMEDIATE: a transaction that reads first and writes later would fail at once instead of waiting its turn
-        writes = connection.get_execution_options().get("sluice_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        # who only reads sees what is committed, statement by statement, as on PostgreSQL
+        if connection.get_execution_options().get("sluice_writes", False):
+            connection.exec_driver_sql(BEGIN)
 
 
 def _as_ours(error: Exception) -> DatabaseUnavailable | None:

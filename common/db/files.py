@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, delete, insert, select,
 from common.db.clock import db_now, statement_time
 from common.db.models import File, FileTag
 from common.db.paging import Cursor, Page, newest_first
-from common.db.statements import Key, Statements, named
+from common.db.statements import Key, Statements, by_keys, keyed
 from common.states import FileState
 
 
@@ -44,7 +44,7 @@ class Files(Statements):
 
     async def get_all(self, keys: Sequence[Key]) -> dict[Key, File]:
         """Visible files by (tenant, id); those that are not there are left out."""
-        rows = await self._session.scalars(select(File).where(*named(File, keys), _visible()))
+        rows = await self._session.scalars(_VISIBLE_BY_KEYS, keyed(keys))
         return {(row.tenant, row.id): row for row in rows}
 
     async def get(self, tenant: str, file_id: str) -> File | None:
@@ -179,3 +179,6 @@ def _by_tag(query: Select[File], tenant: str, tag: tuple[str, str | None]) -> Se
     key, value = tag
     query = query.join(FileTag, FileTag.file_id == File.id).where(FileTag.tenant == tenant, FileTag.key == key)
     return query if value is None else query.where(FileTag.value == value)
+
+
+_VISIBLE_BY_KEYS = by_keys(File).where(_visible())

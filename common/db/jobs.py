@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, null, select, tuple_, union_all, update
+from sqlalchemy import ColumnElement, Float, and_, bindparam, delete, func, null, select, tuple_, union_all, update
 
 from common.db.clock import db_now, statement_time
 from common.db.models import Job
 from common.db.paging import Cursor, Page, newest_first
-from common.db.statements import Key, Statements, named, unindexed
+from common.db.statements import Key, Statements, by_keys, keyed, unindexed
 from common.errors import AttemptsExhausted
 from common.states import JOB_FINAL, JobKind, JobState
 
@@ -66,12 +66,37 @@ def _held(lease: Lease) -> ColumnElement[bool]:
     )
 
 
-def _all_held(leases: Sequence[Lease]) -> ColumnElement[bool]:
-    return and_(
-        tuple_(Job.id, Job.fence).in_([(lease.job_id, lease.fence) for lease in leases]),
-        Job.state == JobState.RUNNING,
-        Job.lease_owner == leases[0].owner,
+# in the order of the ids, past what another worker is claiming at this moment
+_WANTED = (
+    select(Job.id)
+    .where(Job.id.in_(bindparam("ids", expanding=True)), *_DUE)
+    .order_by(Job.id)
+    .with_for_update(skip_locked=True)
+)
+_CLAIM = (
+    update(Job)
+    .where(Job.id.in_(_WANTED), *_DUE)
+    .values(
+        state=JobState.RUNNING,
+        lease_owner=bindparam("owner"),
+        lease_until=db_now(bindparam("seconds", type_=Float())),
+        fence=Job.fence + 1,
+        attempts=Job.attempts + 1,
+        started_at=func.coalesce(Job.started_at, db_now()),
     )
+    .returning(Job)
+)
+_SUCCEED = (
+    update(Job)
+    .where(
+        Job.id.in_(bindparam("ids", expanding=True)),  # this one is served by the primary key
+        tuple_(Job.id, Job.fence).in_(bindparam("held", expanding=True)),
+        Job.state == JobState.RUNNING,
+        Job.lease_owner == bindparam("owner"),
+    )
+    .values(state=JobState.SUCCEEDED, finished_at=db_now(), **_LET_GO, **_NO_ERROR)
+    .returning(Job.id)
+)
 
 
 class Jobs(Statements):
@@ -91,7 +116,7 @@ class Jobs(Statements):
 
     async def get_all(self, keys: Sequence[Key]) -> dict[Key, Job]:
         """Jobs by (tenant, id); those that are not there are left out."""
-        rows = await self._session.scalars(select(Job).where(*named(Job, keys)))
+        rows = await self._session.scalars(by_keys(Job), keyed(keys))
         return {(row.tenant, row.id): row for row in rows}
 
     async def page(
@@ -140,22 +165,8 @@ class Jobs(Statements):
 
     async def claim(self, job_ids: Sequence[str], owner: str, lease_seconds: float) -> Sequence[Job]:
         """queued -> running for this owner. Left out is what somebody else has, is not due, or has ended."""
-        # in the order of the ids, past what another worker is claiming at this moment
-        wanted = select(Job.id).where(Job.id.in_(job_ids), *_DUE).order_by(Job.id).with_for_update(skip_locked=True)
-        statement = (
-            update(Job)
-            .where(Job.id.in_(wanted), *_DUE)
-            .values(
-                state=JobState.RUNNING,
-                lease_owner=owner,
-                lease_until=db_now(lease_seconds),
-                fence=Job.fence + 1,
-                attempts=Job.attempts + 1,
-                started_at=func.coalesce(Job.started_at, db_now()),
-            )
-            .returning(Job)
-        )
-        return await self._returned(statement)
+        values = {"ids": list(job_ids), "owner": owner, "seconds": lease_seconds}
+        return await self._returned(_CLAIM, values)
 
     async def renew(self, owner: str, job_ids: Iterable[str], lease_seconds: float) -> set[str]:
         """Heartbeat of all jobs of one worker in one statement; returns those that it still holds."""
@@ -206,16 +217,9 @@ class Jobs(Statements):
         """running -> succeeded for many jobs of one owner in one statement; the ids of those that were still held."""
         if not leases:
             return set()
-        statement = (
-            update(Job)
-            .where(
-                Job.id.in_([lease.job_id for lease in leases]),  # this one is served by the primary key
-                _all_held(leases),
-            )
-            .values(state=JobState.SUCCEEDED, finished_at=db_now(), **_LET_GO, **_NO_ERROR)
-            .returning(Job.id)
-        )
-        return set(await self._returned(statement))
+        ids = [lease.job_id for lease in leases]
+        held = [(lease.job_id, lease.fence) for lease in leases]
+        return set(await self._returned(_SUCCEED, {"ids": ids, "held": held, "owner": leases[0].owner}))
 
     async def withdraw(self, job_ids: Sequence[str]) -> set[str]:
         """Remove jobs that nobody has begun, and that nobody was told of; the ids of those."""

@@ -15,6 +15,9 @@ import aiosqlite
 
 Row = tuple[Any, ...]
 
+BEGIN = "BEGIN IMMEDIATE"
+"""A transaction that reads first and writes later would fail at once instead of waiting its turn."""
+
 
 class OneHopCursor:
     """What SQLAlchemy asks of an aiosqlite cursor. All rows are fetched with the statement: our pages are bounded."""
@@ -36,6 +39,9 @@ class OneHopCursor:
         return None
 
     async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> OneHopCursor:
+        if sql == BEGIN:
+            self._connection.begins = True
+            return self
         return await self._run(lambda cursor: cursor.execute(sql, parameters))
 
     async def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> OneHopCursor:
@@ -49,12 +55,15 @@ class OneHopCursor:
         """Closed in its thread already."""
 
     async def _run(self, statement: Callable[[sqlite3.Cursor], Any]) -> OneHopCursor:
-        await self._connection.in_thread(self._go, statement)
+        begins, self._connection.begins = self._connection.begins, False
+        await self._connection.in_thread(self._go, statement, begins)
         return self
 
-    def _go(self, connection: sqlite3.Connection, statement: Callable[[sqlite3.Cursor], Any]) -> None:
+    def _go(self, connection: sqlite3.Connection, statement: Callable[[sqlite3.Cursor], Any], begins: bool) -> None:
         cursor = connection.cursor()
         try:
+            if begins:
+                cursor.execute(BEGIN)
             statement(cursor)
             self._rows = cursor.fetchall() if cursor.description else []
             self.description, self.rowcount, self.lastrowid = cursor.description, cursor.rowcount, cursor.lastrowid
@@ -63,7 +72,22 @@ class OneHopCursor:
 
 
 class OneHopConnection(aiosqlite.Connection):
-    """An aiosqlite connection whose cursors are ours."""
+    """An aiosqlite connection whose cursors are ours. A transaction begins in the hop of its first statement."""
+
+    begins = False
+
+    async def commit(self) -> None:
+        if not self._without_statement():
+            await super().commit()
+
+    async def rollback(self) -> None:
+        if not self._without_statement():
+            await super().rollback()
+
+    def _without_statement(self) -> bool:
+        """Whether there is nothing to end: no transaction, or one in which nothing was done."""
+        self.begins = False
+        return not self.in_transaction
 
     def cursor(self) -> OneHopCursor:  # type: ignore[override]
         return OneHopCursor(self)

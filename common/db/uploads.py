@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, or_, select, text, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from common.db.clock import db_now, statement_time
 from common.db.models import NOT_LIVE, Job, Upload
 from common.db.parts import in_use
-from common.db.statements import Key, Statements, named, table_of, unindexed
+from common.db.statements import Key, Statements, by_keys, keyed, named, named_later, table_of, unindexed
 from common.states import UPLOAD_FINAL, JobState, UploadState
 
 TIDY_SECONDS = 10.0  # what the worker that published a file may take to remove what is left of its upload
@@ -28,6 +29,18 @@ _START = (
     )
     .values(state=UploadState.FINALIZING, **{name: bindparam(f"new_{name}") for name in _NEW})
 )
+
+
+def _complete(*, wait: bool) -> ReturningUpdate[str, str]:
+    sealed = (*named_later(Upload), Upload.state == UploadState.FINALIZING)
+    free = select(Upload.id).where(*sealed).order_by(Upload.id).with_for_update(skip_locked=not wait)
+    # not `sealed` once more: from so few rows PostgreSQL would begin, and look for the free ones again for each
+    statement = update(Upload).where(Upload.id.in_(free), Upload.state == UploadState.FINALIZING)
+    ended = {"state": UploadState.COMPLETE, "finished_at": db_now(), "cleaned": bindparam("is_clean")}
+    return statement.values(**ended).returning(Upload.tenant, Upload.id)
+
+
+_COMPLETE = {wait: _complete(wait=wait) for wait in (True, False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ class Uploads(Statements):
 
     async def get_all(self, keys: Sequence[Key]) -> dict[Key, Upload]:
         """Uploads by (tenant, id); those that are not there are left out."""
-        rows = await self._session.scalars(select(Upload).where(*named(Upload, keys)))
+        rows = await self._session.scalars(by_keys(Upload), keyed(keys))
         return {(row.tenant, row.id): row for row in rows}
 
     async def by_idempotency_key(self, tenant: str, key: str) -> Upload | None:
@@ -127,13 +140,9 @@ class Uploads(Statements):
 
         Rows that somebody else holds are waited for or left out. `cleaned`: nothing of them is left in the storage.
         """
-        sealed = (*named(Upload, keys), Upload.state == UploadState.FINALIZING)
-        free = select(Upload.id).where(*sealed).order_by(Upload.id).with_for_update(skip_locked=not wait)
-        # not `sealed` once more: from so few rows PostgreSQL would begin, and look for the free ones again for each
-        statement = update(Upload).where(Upload.id.in_(free), Upload.state == UploadState.FINALIZING)
-        ended = {"state": UploadState.COMPLETE, "finished_at": db_now(), "cleaned": cleaned}
-        moved = statement.values(**ended).returning(Upload.tenant, Upload.id)
-        found = await self._session.execute(moved.execution_options(synchronize_session=False))
+        found = await self._session.execute(
+            _COMPLETE[wait], {**keyed(keys), "is_clean": cleaned}, execution_options={"synchronize_session": False}
+        )
         return {(tenant, upload_id) for tenant, upload_id in found}
 
     async def abort_open(self, keys: Sequence[Key]) -> list[str]:

@@ -77,8 +77,10 @@ class Folders:
 
     def ensure(self, folder: Path, *, durable: bool) -> None:
         """Make `folder` and its parents. A folder that another process made a moment ago is synced as well."""
+        if os.path.isdir(folder) and (not durable or folder in self._durable):  # noqa: PTH112 - once for each file
+            return
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        if not durable or folder in self._durable:
+        if not durable:
             return
         for level in (folder, *folder.parents):
             if level == self._root.parent:

@@ -77,5 +77,5 @@ def _segments(field: str) -> list[str]:
 
 def _unquoted(text: str) -> str:
     if len(text) >= 2 and text[0] == text[-1] == '"':
-        return _ESCAPED.sub(r"\1", text[1:-1])
+        return _ESCAPED.sub(r"\1", text[1:-1]) if "\\" in text else text[1:-1]
     return text

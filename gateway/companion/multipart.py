@@ -20,7 +20,7 @@ from gateway.companion.schemas import (
 from gateway.dependencies import Caller, Parts, Uploads
 from gateway.intake import Pieces
 
-router = APIRouter(prefix="/s3/multipart")
+router = APIRouter(prefix="/s3/multipart", include_in_schema=False)
 
 
 @router.post("")

@@ -16,7 +16,7 @@ from gateway.companion.schemas import MOST_METADATA, FormView, about_of, quoted
 from gateway.dependencies import Caller, Ingest, Uploads
 from gateway.intake import Pieces
 
-router = APIRouter(prefix="/s3")
+router = APIRouter(prefix="/s3", include_in_schema=False)
 
 MAX_FIELDS = 20  # before the file; the plugin sends one
 MAX_FIELD = 1024  # bytes

@@ -26,7 +26,7 @@ from gateway.tus.metadata import Said, parse_metadata, read
 
 PREFIX = "/resumable"
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, include_in_schema=False)
 _METHODS = ["POST", "PUT", "PATCH"]
 
 

@@ -18,7 +18,7 @@ from gateway.ietf.final import WANTED, final_answer, is_complete
 from gateway.ietf.lengths import declared_length
 from gateway.resources import DONE, declare, download, has_body, present, terminate
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, include_in_schema=False)
 
 _NOT_IN_HEAD = ("upload-offset", "upload-complete", "upload-incomplete")
 

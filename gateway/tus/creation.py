@@ -35,7 +35,7 @@ from gateway.tus.metadata import FIELD as METADATA
 from gateway.tus.metadata import parse_metadata, read
 from gateway.tus.routes import append_body, require_version
 
-router = APIRouter(prefix=PREFIX, dependencies=[Depends(require_version)])
+router = APIRouter(prefix=PREFIX, include_in_schema=False, dependencies=[Depends(require_version)])
 
 
 @router.post("")

@@ -44,7 +44,7 @@ def _other_version() -> VersionNotSupported:
     return error
 
 
-router = APIRouter(prefix="/tus", dependencies=[Depends(require_version)])
+router = APIRouter(prefix="/tus", include_in_schema=False, dependencies=[Depends(require_version)])
 
 
 @router.options("")
