@@ -11,13 +11,17 @@ The fixtures live in `tests/fixtures/`, one module each:
 - `topology`: `behind_nginx` (what docker-compose.yml runs, process by process; skipped where there is no nginx)
 - `traces`: `spans` (a tracer that keeps its spans), collectors for exported ones
 - `guards`: no settings from outside, no process left behind (both act by themselves)
+- `sparing`, `order`: what keeps the run short (by themselves, too)
 
-Hypothesis has no deadlines here: a busy machine is no bug.
+Hypothesis has no deadlines here: a busy machine is no bug. At home it looks for new examples every time; where `CI` is
+in the environment it takes the same ones as ever, so that chance decides about no change.
 """
+
+import os
 
 from hypothesis import settings
 
-settings.register_profile("any speed", deadline=None)
+settings.register_profile("any speed", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("any speed")
 
 pytest_plugins = [
@@ -25,8 +29,10 @@ pytest_plugins = [
     "tests.fixtures.faults",
     "tests.fixtures.guards",
     "tests.fixtures.network",
+    "tests.fixtures.order",
     "tests.fixtures.postgres",
     "tests.fixtures.redis",
+    "tests.fixtures.sparing",
     "tests.fixtures.s3",
     "tests.fixtures.stack",
     "tests.fixtures.topology",
