@@ -4,14 +4,18 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.fixtures.stack import RunningStack, StartStack
+from tests.fixtures.postgres import empty_database
+from tests.fixtures.s3 import S3Server, new_bucket
+from tests.fixtures.stack import RunningStack, StartStack, stacks
 
 FINAL = {"succeeded", "failed", "cancelled"}
 
@@ -68,27 +72,45 @@ class Uploader:
         return digest.hexdigest()
 
 
-@pytest.fixture
-def place(request: pytest.FixtureRequest) -> dict[str, str]:
+@contextmanager
+def _place(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """Where this run of the suite keeps rows and bytes: E2E_DATABASE=postgresql and E2E_STORAGE=s3 in place of the
     embedded ones (`make test-e2e`)."""
     settings: dict[str, str] = {}
     if os.environ.get("E2E_STORAGE") == "s3":
-        settings |= request.getfixturevalue("s3_settings")
-    if os.environ.get("E2E_DATABASE") == "postgresql":
-        settings["SLUICE_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-    return settings
+        server: S3Server = request.getfixturevalue("s3_server")
+        settings |= {"SLUICE_STORAGE_URL": f"s3://{new_bucket(server)}", **server.settings}
+    with ExitStack() as opened:
+        if os.environ.get("E2E_DATABASE") == "postgresql":
+            url = opened.enter_context(empty_database(request.getfixturevalue("postgres_server")))
+            settings["SLUICE_DATABASE_URL"] = url
+        yield settings
+
+
+@contextmanager
+def _stacks(request: pytest.FixtureRequest, folder: Path) -> Iterator[StartStack]:
+    """Starts stacks in this run's place, with at least E2E_GATEWAYS and E2E_WORKERS processes."""
+    least = [int(os.environ.get(name, "1")) for name in ("E2E_GATEWAYS", "E2E_WORKERS")]
+    with _place(request) as place, stacks(folder) as start_stack:
+
+        def start(gateways: int = 1, workers: int = 1, **settings: str) -> RunningStack:
+            return start_stack(max(gateways, least[0]), max(workers, least[1]), **{**place, **settings})
+
+        yield start
 
 
 @pytest.fixture
-def start_stack(start_stack: StartStack, place: dict[str, str]) -> StartStack:
-    """The same, in this run's place, with at least E2E_GATEWAYS and E2E_WORKERS processes."""
-    least = [int(os.environ.get(name, "1")) for name in ("E2E_GATEWAYS", "E2E_WORKERS")]
+def start_stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartStack]:
+    """A service of the test's own."""
+    with _stacks(request, tmp_path) as start:
+        yield start
 
-    def start(gateways: int = 1, workers: int = 1, **settings: str) -> RunningStack:
-        return start_stack(max(gateways, least[0]), max(workers, least[1]), **{**place, **settings})
 
-    return start
+@pytest.fixture(scope="module")
+def shared_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A service for all tests of a file: two gateways and a worker. Who ends or stops a part waits until it is back."""
+    with _stacks(request, tmp_path_factory.mktemp("shared")) as start:
+        yield start(gateways=2)
 
 
 @pytest.fixture

@@ -12,20 +12,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fixtures.stack import RunningStack, StartStack
+from tests.fixtures.stack import RunningStack
 
 MIB = 1024**2
 
 
 @pytest.fixture
-def stack(start_stack: StartStack) -> RunningStack:
-    return start_stack()
-
-
-@pytest.fixture
-def sluice(stack: RunningStack, tmp_path: Path) -> Any:
+def sluice(shared_stack: RunningStack, tmp_path: Path) -> Any:
     """Run a command as a user of this service would; its state folder is the test's own."""
-    env = {**os.environ, "SLUICE_URL": stack.url, "SLUICE_STATE_DIR": str(tmp_path / "state")}
+    env = {**os.environ, "SLUICE_URL": shared_stack.url, "SLUICE_STATE_DIR": str(tmp_path / "state")}
 
     def run(*arguments: str, **options: Any) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -66,10 +61,13 @@ def test_a_file_goes_in_and_comes_out_the_same(sluice: Any, tmp_path: Path) -> N
     assert gone.returncode == 1
 
 
-def test_a_put_that_was_killed_goes_on_where_it_stopped(sluice: Any, stack: RunningStack, tmp_path: Path) -> None:
+def test_a_put_that_was_killed_goes_on_where_it_stopped(
+    sluice: Any, shared_stack: RunningStack, tmp_path: Path
+) -> None:
+    stack = shared_stack
     source = tmp_path / "big.bin"
     source.write_bytes(os.urandom(64 * MIB))
-    # one gateway that stops when it has a few chunks: then the client is killed in the middle for sure
+    # the gateways stop when they have a few chunks: then the client is killed in the middle for sure
     first = sluice("put", str(source), "--json")
     upload_id = _first_upload(tmp_path / "state", first)
     while _received(stack, upload_id) == 0:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.stack import StartStack
+from tests.fixtures.stack import RunningStack
 
 README = Path(__file__).parents[2] / "README.md"
 URL = "http://127.0.0.1:8000"  # the one thing that is exchanged: `make up` listens there, a test takes any free port
@@ -34,11 +34,11 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_shell_walk_through_works_as_printed(start_stack: StartStack, folder: Path) -> None:
+def test_the_shell_walk_through_works_as_printed(shared_stack: RunningStack, folder: Path) -> None:
     script = "".join(blocks("bash"))
     assert script.count(URL) == 1, "the walk-through names the service in one place"
 
-    done = run(["bash", "-euo", "pipefail", "-c", script.replace(URL, start_stack().url)], folder)
+    done = run(["bash", "-euo", "pipefail", "-c", script.replace(URL, shared_stack.url)], folder)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -51,11 +51,11 @@ def test_the_shell_walk_through_works_as_printed(start_stack: StartStack, folder
 
 
 @pytest.mark.slow
-def test_the_python_example_works_as_printed(start_stack: StartStack, folder: Path) -> None:
+def test_the_python_example_works_as_printed(shared_stack: RunningStack, folder: Path) -> None:
     (folder / "big.bin").write_bytes(os.urandom(6_000_000))
     (script,) = blocks("python")
 
-    done = run([sys.executable, "-c", script.replace(URL, start_stack().url)], folder)
+    done = run([sys.executable, "-c", script.replace(URL, shared_stack.url)], folder)
 
     assert done.returncode == 0, done.stderr
     assert (folder / "copy.bin").read_bytes() == (folder / "big.bin").read_bytes()

@@ -61,8 +61,8 @@ def test_a_1_gib_file_is_ready_within_30_s_after_its_worker_was_killed_in_the_mi
     assert client.sha256(ended["file_id"]) == expected.hexdigest()
 
 
-def test_a_file_is_ready_within_30_s_after_redis_was_wiped(start_stack: StartStack, uploader: Any) -> None:
-    stack = start_stack()
+def test_a_file_is_ready_within_30_s_after_redis_was_wiped(shared_stack: RunningStack, uploader: Any) -> None:
+    stack = shared_stack
     client = uploader(stack.url)
     content = b"sluice" * 100_000
     upload = client.create(len(content), 256 * 1024)
@@ -81,9 +81,9 @@ def test_a_file_is_ready_within_30_s_after_redis_was_wiped(start_stack: StartSta
 
 
 def test_finalize_is_answered_while_redis_is_away_and_finished_after_it_is_back(
-    start_stack: StartStack, uploader: Any
+    shared_stack: RunningStack, uploader: Any
 ) -> None:
-    stack = start_stack()
+    stack = shared_stack
     client = uploader(stack.url)
     content = b"doorbell" * 1000
     upload = client.create(len(content), 4096)
@@ -97,8 +97,8 @@ def test_finalize_is_answered_while_redis_is_away_and_finished_after_it_is_back(
     assert client.sha256(ended["file_id"]) == hashlib.sha256(content).hexdigest()
 
 
-def test_a_killed_gateway_loses_no_acknowledged_chunk(start_stack: StartStack, uploader: Any) -> None:
-    stack = start_stack(gateways=2)
+def test_a_killed_gateway_loses_no_acknowledged_chunk(shared_stack: RunningStack, uploader: Any) -> None:
+    stack = shared_stack
     client = uploader(stack.url)
     content = bytes(range(256)) * 8192
     upload = client.create(len(content), 256 * 1024)

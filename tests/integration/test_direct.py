@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 
 from client import AsyncClient, SluiceApiError, UploadOptions
 from tests.fixtures.s3 import S3Server, new_bucket
-from tests.fixtures.stack import RunningStack, StartStack, stacks
+from tests.fixtures.stack import RunningStack, stacks
+from tests.integration.gateway.rig import environment_of, serve
 
 MIB = 1024**2
 PART = 5 * MIB  # as small as parts may be
@@ -116,13 +118,15 @@ def _received(http: httpx.Client) -> float:
     return float(line.split()[1])
 
 
-def test_a_storage_in_a_folder_refuses_direct_uploads_by_name(start_stack: StartStack) -> None:
-    stack = start_stack()
+def test_a_storage_in_a_folder_refuses_direct_uploads_by_name(
+    migrated_sqlite: Path, redis_url: str, tmp_path: Path
+) -> None:
+    shutil.copy(migrated_sqlite, tmp_path / "sluice.db")
 
-    async def upload() -> None:
-        async with AsyncClient(stack.url) as sluice:
+    async def upload(url: str) -> None:
+        async with AsyncClient(url) as sluice:
             await sluice.upload_bytes(b"x", "a.bin", UploadOptions(direct=True))
 
-    with pytest.raises(SluiceApiError) as refused:
-        asyncio.run(upload())
+    with serve(tmp_path, environment_of(tmp_path, redis_url)) as gateway, pytest.raises(SluiceApiError) as refused:
+        asyncio.run(upload(f"http://127.0.0.1:{gateway.port}"))
     assert (refused.value.status, refused.value.code) == (409, "direct_not_available")

@@ -20,8 +20,9 @@ import pytest
 import yaml
 
 from client import Client, SluiceApiError
+from tests.fixtures.network import unused_port
 from tests.fixtures.servers import running
-from tests.fixtures.stack import RunningStack, StartStack
+from tests.fixtures.stack import RunningStack, stacks
 from tests.integration.gateway.rig import until
 from tests.manifests.checks.metrics import promql
 
@@ -45,14 +46,16 @@ def happen(url: str) -> None:
             client.get_upload("01920000-0000-7000-8000-0123456789ab")
 
 
-@pytest.fixture
-def stack(start_stack: StartStack) -> RunningStack:
-    return start_stack(SLUICE_SWEEP_SECONDS="1", SLUICE_MAX_ATTEMPTS="1")
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    with stacks(tmp_path_factory.mktemp("watched")) as start:
+        yield start(SLUICE_SWEEP_SECONDS="1", SLUICE_MAX_ATTEMPTS="1")
 
 
-@pytest.fixture
-def prometheus(stack: RunningStack, free_port: int, tmp_path: Path) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def prometheus(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Scrapes gateway and worker twice a second, and judges the alerts as often."""
+    port, folder = unused_port(), tmp_path_factory.mktemp("prometheus")
     worker = (stack.data / "run" / "worker-1.port").read_text().strip()
     targets = [stack.url.removeprefix("http://"), f"127.0.0.1:{worker}"]
     found = {"targets": targets, "labels": {"namespace": "sluice"}}
@@ -62,12 +65,12 @@ def prometheus(stack: RunningStack, free_port: int, tmp_path: Path) -> Iterator[
         "scrape_configs": [{"job_name": "sluice", **times, "static_configs": [found]}],
         "rule_files": ["alerts.yaml"],
     }
-    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(settings))
-    (tmp_path / "alerts.yaml").write_text(yaml.safe_dump(at_once(ALERTS)))
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "alerts.yaml").write_text(yaml.safe_dump(at_once(ALERTS)))
     assert PROGRAM is not None
-    command = [PROGRAM, "--config.file=prometheus.yaml", f"--storage.tsdb.path={tmp_path / 'tsdb'}"]
-    command += [f"--web.listen-address=127.0.0.1:{free_port}", "--log.level=warn"]
-    with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", trust_env=False) as client:
+    command = [PROGRAM, "--config.file=prometheus.yaml", f"--storage.tsdb.path={folder / 'tsdb'}"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
 
         def is_ready() -> bool:
             try:
@@ -75,7 +78,7 @@ def prometheus(stack: RunningStack, free_port: int, tmp_path: Path) -> Iterator[
             except httpx.TransportError:
                 return False
 
-        with running(command, tmp_path / "prometheus.log", is_ready):
+        with running(command, folder / "prometheus.log", is_ready):
             yield client
 
 

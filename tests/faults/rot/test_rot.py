@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.fixtures.faults import FaultReport, FaultRow
-from tests.fixtures.stack import RunningStack, StartStack
+from tests.fixtures.stack import RunningStack, stacks
 
 CHUNK = 64 * 1024
 CHUNKS = 4
@@ -73,11 +73,13 @@ def cut(path: Path) -> None:
     os.truncate(path, 100)
 
 
-@pytest.fixture
-def client(start_stack: StartStack) -> Iterator[Client]:
-    stack = start_stack(gateways=2, SLUICE_SWEEP_SECONDS="1")
-    with httpx.Client(base_url=stack.url, timeout=40, trust_env=False) as http:
-        yield Client(stack, http)
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """One service for all: each test has uploads of its own, and one of them damages published files."""
+    with stacks(tmp_path_factory.mktemp("rot")) as start:
+        stack = start(2, SLUICE_SWEEP_SECONDS="1", SLUICE_SCRUB_PERIOD="0.5", SLUICE_SCRUB_RATE="100MiB")
+        with httpx.Client(base_url=stack.url, timeout=40, trust_env=False) as http:
+            yield Client(stack, http)
 
 
 def test_a_flipped_bit_before_finalize_names_its_chunk_and_sending_that_one_again_is_enough(
@@ -139,27 +141,23 @@ def _one_race(client: Client, pool: ThreadPoolExecutor) -> list[int]:
     return [answer.status_code for answer in answers]
 
 
-def test_a_published_file_that_rots_is_found_by_the_scrub_and_never_sent(
-    start_stack: StartStack, faults: FaultReport
-) -> None:
-    stack = start_stack(SLUICE_SCRUB_PERIOD="0.5", SLUICE_SCRUB_RATE="100MiB")
-    with httpx.Client(base_url=stack.url, timeout=40, trust_env=False) as http:
-        client = Client(stack, http)
-        kinds: list[Callable[[Path], None]] = [flip_one, Path.unlink, cut]
-        sound, *rotten = [_published(client) for _ in range(1 + len(kinds))]
-        for job, damage in zip(rotten, kinds, strict=True):
-            [path] = (stack.data / "storage").glob(f"*/files/*/{job['file_id']}")
-            path.chmod(0o640)
-            damage(path)
-        for job in rotten:
-            _wait_for_state(http, job["file_id"], "corrupt")
-            answer = http.get(f"/v1/files/{job['file_id']}/content")
-            assert (answer.status_code, answer.json()["code"]) == (500, "file_corrupt")
-        assert len(client.content(sound)) == 2 * CHUNK
-        assert http.get(f"/v1/files/{sound['file_id']}").json()["state"] == "ready"
-        port = (stack.data / "run" / "worker-1.port").read_text().strip()
-        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
-        assert f"sluice_files_corrupt_total {len(rotten)}.0" in metrics
+def test_a_published_file_that_rots_is_found_by_the_scrub_and_never_sent(client: Client, faults: FaultReport) -> None:
+    stack, http = client.stack, client.http
+    kinds: list[Callable[[Path], None]] = [flip_one, Path.unlink, cut]
+    sound, *rotten = [_published(client) for _ in range(1 + len(kinds))]
+    for job, damage in zip(rotten, kinds, strict=True):
+        [path] = (stack.data / "storage").glob(f"*/files/*/{job['file_id']}")
+        path.chmod(0o640)
+        damage(path)
+    for job in rotten:
+        _wait_for_state(http, job["file_id"], "corrupt")
+        answer = http.get(f"/v1/files/{job['file_id']}/content")
+        assert (answer.status_code, answer.json()["code"]) == (500, "file_corrupt")
+    assert len(client.content(sound)) == 2 * CHUNK
+    assert http.get(f"/v1/files/{sound['file_id']}").json()["state"] == "ready"
+    port = (stack.data / "run" / "worker-1.port").read_text().strip()
+    metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    assert f"sluice_files_corrupt_total {len(rotten)}.0" in metrics
     log = (stack.data.parent / "stack.log").read_text()
     assert [job["file_id"] for job in rotten if job["file_id"] not in log] == []
     assert log.count("file.corrupt") == len(rotten)
