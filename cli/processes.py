@@ -13,6 +13,7 @@ import typer
 
 from common.errors import SettingsError, SluiceError
 from common.settings import DatabaseSettings, Settings, load_settings
+from common.startup import importing
 
 EnvFile = Annotated[
     Path | None, typer.Option("--env-file", metavar="FILE", help="Settings that the environment does not name.")
@@ -27,7 +28,8 @@ def gateway(
 ) -> None:
     """Run one gateway process until Ctrl-C."""
     settings = settings_or_exit(env_file)
-    from gateway.server import run
+    with importing():
+        from gateway.server import run
 
     raise typer.Exit(run(settings, host=host, port=port, fds=[] if fd is None else [fd]))
 
@@ -40,7 +42,8 @@ def worker(
 ) -> None:
     """Run one worker process until Ctrl-C."""
     settings = settings_or_exit(env_file, {} if queues is None else {"SLUICE_WORKER_QUEUES": queues})
-    from worker.app import run
+    with importing():
+        from worker.app import run
 
     raise typer.Exit(run(settings, queues=settings.worker.worker_queues))
 

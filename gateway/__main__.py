@@ -4,9 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from common.errors import SettingsError
-from common.settings import load_settings
-from gateway.server import run
+from common.startup import importing
 
 
 def main() -> int:
@@ -18,6 +16,10 @@ def main() -> int:
     parser.add_argument("--probe-fd", type=int, help=argparse.SUPPRESS)  # one more, of this process alone
     parser.add_argument("--env-file", type=Path, help="settings that the environment does not name")
     given = parser.parse_args()
+    with importing():
+        from common.errors import SettingsError
+        from common.settings import load_settings
+        from gateway.server import run
     try:
         settings = load_settings(given.env_file)
     except SettingsError as error:

@@ -5,9 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from common.errors import SettingsError
-from common.settings import load_settings
-from worker.app import run
+from common.startup import importing
 
 
 def main() -> int:
@@ -16,6 +14,10 @@ def main() -> int:
     parser.add_argument("--queues", help="job kinds to run, comma-separated (default: SLUICE_WORKER_QUEUES)")
     parser.add_argument("--env-file", type=Path, help="settings that the environment does not name")
     given = parser.parse_args()
+    with importing():
+        from common.errors import SettingsError
+        from common.settings import load_settings
+        from worker.app import run
     chosen = {"SLUICE_WORKER_QUEUES": given.queues} if given.queues is not None else {}
     try:
         settings = load_settings(given.env_file, {**os.environ, **chosen})
