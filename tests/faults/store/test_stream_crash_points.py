@@ -11,9 +11,10 @@ from common.storage.base import ObjectKey, Segment, UploadKey
 from common.storage.s3 import S3Storage
 from tests.contract.storage_parts import CHUNK, Body, Watcher, content_of, digests_of, random_bytes
 from tests.contract.test_appends_contract import seal, streaming
-from tests.faults.store.test_crash_points import Bench, bench, dying, points
+from tests.faults.store.test_crash_points import MOST_REQUESTS, Bench, bench, dying
+from tests.fixtures.faults import FaultReport
 
-__all__ = ["bench", "points"]  # fixtures
+__all__ = ["bench"]  # a fixture
 
 CONTENT = random_bytes(2 * CHUNK + 1000)
 CUT = CHUNK + 501  # where the first of two parts ends
@@ -93,6 +94,13 @@ async def joining(bench: Bench, upload: UploadKey, requests: int) -> bool:
     await another.concatenate(upload, parts, Watcher().watch)
     assert await another.end(upload) == len(CONTENT)
     return died
+
+
+@pytest.fixture
+def points(faults: FaultReport) -> range:
+    """Before which requests to die: all of them in the full form, every seventh in the short one; a stream makes more
+    of them than chunks do."""
+    return range(0, MOST_REQUESTS, 1 if faults.full else 7)
 
 
 @pytest.mark.parametrize("scenario", [appending, sealing, finding_damage, joining])
