@@ -45,9 +45,9 @@ class IntakeMemory:
         """Whether more than half of the budget is taken."""
         return self.held + self.unread >= self._half
 
-    def read_size(self) -> int:
-        """Bytes that one body may have unread."""
-        return max(READ_LEAST, min(READ_MOST, self._half - self.held - self.unread))
+    def read_size(self, most: int = READ_MOST) -> int:
+        """Bytes that one body may have unread, `most` where there is enough memory."""
+        return max(READ_LEAST, min(most, self._half - self.held - self.unread))
 
     def batch_size(self) -> int:
         """Bytes to gather before the next write."""

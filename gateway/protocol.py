@@ -13,12 +13,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from common.errors import HeadersTooLarge, HeaderTimeout, MalformedRequest, SluiceError
 from common.ids import new_id
 from gateway.intake import READ_LEAST, IntakeMemory
+from gateway.longbody import LongBody
 from gateway.problems import MEDIA_TYPE, problem_document
 from gateway.reading import CountedFlow
 
 MAX_HEAD = 64 * 1024  # bytes of a request head, and of trailers; nginx takes 32 KiB, most clients send below 2
 MAX_FIELDS = 128  # header fields
 MOST_UNREAD = 64 * 1024  # bytes of a body above which nothing more is read until it is asked for
+LONG = 256 * 1024  # bytes of a body still to come from which on it goes past the parser
+LONG_READ = 1024 * 1024  # bytes of such a body taken from the socket at a time
 MAX_PIPELINED = 8  # requests waiting behind the one that is answered; nearly no client sends a second
 WRITE_SECONDS = 60.0  # a client that takes nothing of an answer for so long is cut
 
@@ -53,6 +56,8 @@ class SluiceProtocol(HttpToolsProtocol):
     _silent_bytes = 0  # fed since it last did: it is collecting one long thing
     _body_follows = False  # after a head with an upgrade, which ends the request as the parser sees it
     _replaying = False
+    _to_come = 0  # bytes of a body of known length that have not come yet
+    _long: LongBody | None = None  # what reads them in place of the transport
     _refusal: SluiceError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -63,12 +68,17 @@ class SluiceProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         self._stop_write_timer()
+        if self._long is not None:
+            self._long.close()
         self.memory.unread -= self._counted
         self._counted = 0
         super().connection_lost(exc)
 
     def room(self) -> int:
         return max(READ_LEAST, self.memory.read_size() - self._counted)
+
+    def _long_room(self) -> int:
+        return self.memory.read_size(LONG_READ)
 
     def data_received(self, data: bytes | memoryview) -> None:
         self._unset_keepalive_if_required()
@@ -115,6 +125,7 @@ class SluiceProtocol(HttpToolsProtocol):
         self._disarm()
         self._told, self._in_head, self._head_bytes = True, False, 0
         self._body_follows = self.parser.should_upgrade() and bool(_framing(self.headers))
+        self._to_come = 0 if self._body_follows else _announced(self.headers)
         super().on_headers_complete()
         if len(self.pipeline) > MAX_PIPELINED:
             self._refuse(MalformedRequest("Too many requests were sent before the first was answered."))
@@ -122,6 +133,7 @@ class SluiceProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """In place of uvicorn's, which copies every piece into a growing buffer and out of it again."""
         self._told = True
+        self._to_come -= len(body)
         cycle = self.cycle
         if cycle.response_complete:
             return
@@ -142,7 +154,50 @@ class SluiceProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        super()._start_asgi_task(cycle, _to_the_last_byte(cycle, app))
+        super()._start_asgi_task(cycle, self._with_whole_body(cycle, app))
+
+    def _with_whole_body(self, cycle: RequestResponseCycle, app: Any) -> Any:
+        """The app as uvicorn calls it, with our way of reading long bodies."""
+
+        async def with_body(scope: Any, receive: Any, send: Any) -> None:
+            async def receive_all() -> Any:
+                if self._goes_past_the_parser(cycle):
+                    return await self._receive_long(cycle)
+                message = await receive()
+                if message["type"] != "http.disconnect" or not cycle.body or cycle.response_complete:
+                    return message
+                # uvicorn forgets what it has read and not handed out when the client goes: who keeps what arrived
+                # wants it
+                rest, cycle.body = bytes(cycle.body), bytearray()
+                return {"type": "http.request", "body": rest, "more_body": cycle.more_body}
+
+            await app(scope, receive_all, send)
+
+        return with_body
+
+    def _goes_past_the_parser(self, cycle: RequestResponseCycle) -> bool:
+        if cycle is not self.cycle or cycle.body or cycle.disconnected or cycle.response_complete:
+            return False
+        if self._long is not None:
+            return True
+        return self._to_come >= LONG and not cycle.waiting_for_100_continue and self.scheme == "http"
+
+    async def _receive_long(self, cycle: RequestResponseCycle) -> Any:
+        if self._long is None:
+            self.flow.pause_reading()
+            self._long = LongBody(self.transport, self._to_come, self._long_room)
+        self._count_unread()
+        piece = await self._long.take()
+        if not piece:
+            cycle.disconnected = True
+            self.flow.resume_reading()  # the transport finds the end, and closes
+            return {"type": "http.disconnect"}
+        self.memory.unread += len(piece)
+        self._counted = len(piece)
+        cycle.more_body = self._long.left > 0
+        if not cycle.more_body:
+            self._long, self.parser = None, self._new_parser()  # the one before waits for this body
+        return {"type": "http.request", "body": piece, "more_body": cycle.more_body}
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -154,14 +209,18 @@ class SluiceProtocol(HttpToolsProtocol):
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """The parser takes what follows for another protocol: a new one goes on where the body begins."""
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.parser = self._new_parser()
         if self._body_follows:
             self._body_follows, self._replaying = False, True
             self.parser.feed_data(b"POST / HTTP/1.1\r\n" + _framing(self.headers) + b"\r\n")
             self._replaying = False
         if rest:
             self.data_received(rest)
+
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        return parser
 
     def _count(self, size: int) -> None:
         self._told = True
@@ -219,27 +278,16 @@ class SluiceProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _to_the_last_byte(cycle: RequestResponseCycle, app: Any) -> Any:
-    """uvicorn forgets what it has read and not handed out when the client goes: who keeps what arrived wants it."""
-
-    async def with_the_rest(scope: Any, receive: Any, send: Any) -> None:
-        async def receive_all() -> Any:
-            message = await receive()
-            if message["type"] != "http.disconnect" or not cycle.body or cycle.response_complete:
-                return message
-            rest, cycle.body = bytes(cycle.body), bytearray()
-            return {"type": "http.request", "body": rest, "more_body": cycle.more_body}
-
-        await app(scope, receive_all, send)
-
-    return with_the_rest
-
-
 def _framing(headers: list[tuple[bytes, bytes]]) -> bytes:
     """The header lines that say how long the body is; empty where there is none."""
     names = (b"content-length", b"transfer-encoding")
     lines = [name + b": " + value + b"\r\n" for name, value in headers if name in names and value != b"0"]
     return b"".join(lines)
+
+
+def _announced(headers: list[tuple[bytes, bytes]]) -> int:
+    """Bytes of a body that comes as it is; the parser has seen that there is one number."""
+    return next((int(value) for name, value in headers if name == b"content-length"), 0)
 
 
 def _too_large() -> HeadersTooLarge:
