@@ -2,8 +2,9 @@
 
 Only storage code is here: no HTTP, no SQL, no jobs. The local backend reads from the verbs down: `local` (its manual
 and the verbs), `writing`, `seal`, `reading`; below them `receipts`, `journal`, `records` (what has arrived), `tiling`,
-`readback` (verification), and `layout`, `locks`, `durable`, `threads`, `failures` (the operating system). The S3
-backend is the package `s3`, with its manual; it is imported only where it is used, and needs the extra `s3`.
+`readback` and `uncached` (verification), and `layout`, `locks`, `durable`, `threads`, `failures` (the operating
+system). The S3 backend is the package `s3`, with its manual; it is imported only where it is used, and needs the extra
+`s3`.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from common.storage.layout import UploadPaths
 from common.storage.readback import PieceCrcs
 from common.storage.receipts import Ledger
 from common.storage.records import pack
+from common.storage.uncached import UncachedReads
 
 BUFFER_SIZE = 256 * 1024  # bytes; what was just copied is still in the processor's cache: twice as fast as 1 MiB
 STEP = 64 * 1024 * 1024  # bytes hashed before others have their turn
@@ -117,7 +118,8 @@ def _crcs(descriptor: int, pieces: Sequence[Segment], watch: SealWatch) -> list[
 def _pieces_of(descriptor: int, start: int, length: int) -> Iterator[memoryview]:
     """`length` bytes from `start`, or as many as there are, in one buffer that is filled again and again."""
     buffer = memoryview(bytearray(min(length, BUFFER_SIZE)))
+    reads = UncachedReads(descriptor)
     end = start + length
-    while start < end and (count := os.preadv(descriptor, [buffer[: end - start]], start)):
+    while start < end and (count := reads.into([buffer[: end - start]], start)):
         yield buffer[:count]
         start += count

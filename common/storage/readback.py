@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from common.digests import Crc64, Digests, StreamHasher
 from common.errors import LeaseLost
 from common.storage.base import SealWatch, Segment
+from common.storage.uncached import UncachedReads
 
 BUFFER_SIZE = 2 * 1024 * 1024  # two of them for each seal; 4 MiB gained 1 %, 1 MiB lost 2 % (measured)
 SMALL = 256 * 1024  # bytes that cost less to read than a thread to start
@@ -76,28 +77,29 @@ class PieceCrcs:
 
 def _buffers(descriptor: int, start: int, size: int) -> Generator[memoryview, None, None]:
     """`size` bytes from `start`, or as many as there are. A thread reads the next buffer while one is worked on."""
+    reads = UncachedReads(descriptor)
     if size <= SMALL:
         buffer = memoryview(bytearray(size))
-        if count := _fill(descriptor, buffer, start + size, start):
+        if count := _fill(reads, buffer, start + size, start):
             yield buffer[:count]
         return
     os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_SEQUENTIAL)
     spare, current = (memoryview(bytearray(min(size, BUFFER_SIZE))) for _ in range(2))
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
         position, end = start, start + size
-        ahead: Future[int] = thread.submit(_fill, descriptor, current, end, position)
+        ahead: Future[int] = thread.submit(_fill, reads, current, end, position)
         while count := ahead.result():
             filled, current, spare = current, spare, current
             position += count
-            ahead = thread.submit(_fill, descriptor, current, end, position)
+            ahead = thread.submit(_fill, reads, current, end, position)
             yield filled[:count]
 
 
-def _fill(descriptor: int, buffer: memoryview, end: int, offset: int) -> int:
+def _fill(reads: UncachedReads, buffer: memoryview, end: int, offset: int) -> int:
     wanted = min(len(buffer), end - offset)
     filled = 0
     while filled < wanted:
-        count = os.preadv(descriptor, [buffer[filled:wanted]], offset + filled)
+        count = reads.into([buffer[filled:wanted]], offset + filled)
         if count == 0:
             break
         filled += count
