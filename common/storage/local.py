@@ -119,10 +119,11 @@ class LocalStorage:
             await receive(self._threads, writing, segment.offset, source)
             receipt = Receipt(segment.offset, source.length, source.crc64)
             if receipt.length > 0:  # nothing is nothing to prove
-                await self._threads.run(writing.commit, receipt)
+                await self._threads.run(writing.finish, receipt)
             return receipt
         finally:
-            await self._threads.run(writing.close)
+            if not writing.closed:
+                await self._threads.run(writing.close)
 
     def piece(self, chunk_size: int, offset: int) -> AppendPiece:
         del chunk_size, offset  # receipts may be of any size, and lie anywhere

@@ -25,7 +25,7 @@ MOST_APPENDS = 50_000  # of one upload; each process that reads them needs 0.4 K
 class Writing:
     """All methods block: call them in threads, one at a time, and `close` at the end whatever happened.
 
-    Order: `enter` until it says True, then either compare with `known`, or `write` batches and `commit`.
+    Order: `enter` until it says True, then either compare with `known`, or `write` batches and `commit` or `finish`.
     `append`: the segment must begin at the end of the stream, and nobody else appends meanwhile.
     """
 
@@ -98,6 +98,18 @@ class Writing:
                 os.fdatasync(self._open_data)
             self._check_in_place()
             self._ledger.append(receipt, durable=self._durable)
+
+    def finish(self, receipt: Receipt) -> None:
+        """`commit` and `close` in one: a call in a thread costs more than either."""
+        try:
+            self.commit(receipt)
+        finally:
+            self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is held."""
+        return self._locks is None and self._data is None
 
     def close(self) -> None:
         """Let go of everything. The receipt, if any, stands."""
