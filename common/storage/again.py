@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from common.errors import ChunkConflict
-from common.storage.base import Receipt, Source
+from common.storage.base import Receipt, ReceiptAgain, Source
 
 
 async def compared(known: Receipt, source: Source) -> Receipt:
@@ -14,7 +12,7 @@ async def compared(known: Receipt, source: Source) -> Receipt:
         pass
     if (source.length, source.crc64) != (known.length, known.crc64):
         raise conflict()
-    return replace(known, again=True)
+    return ReceiptAgain(*known)
 
 
 def conflict() -> ChunkConflict:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from common.chunking import MAX_CHUNKS
 from common.digests import Digests
@@ -72,17 +72,30 @@ class Segment:
     length: int
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Receipt:
+class Receipt(NamedTuple):
     """Durable proof that `length` bytes at `offset` are stored; `crc64` is their CRC-64/NVME as it was received.
 
-    `again`: a write found the receipt there already and only compared. It is no part of the proof.
+    A tuple, because a file of 100 GiB has thousands of them, which are all read at its finalize.
     """
 
     offset: int
     length: int
     crc64: int
-    again: bool = field(default=False, compare=False)
+
+    @property
+    def again(self) -> bool:
+        """Whether a write found the receipt there already and only compared. It is no part of the proof."""
+        return False
+
+
+class ReceiptAgain(Receipt):
+    """The receipt that a write found there."""
+
+    __slots__ = ()
+
+    @property
+    def again(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True)

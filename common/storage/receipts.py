@@ -15,6 +15,7 @@ from common.storage.records import RECORD_SIZE, unpack
 
 MOST_UPLOADS = 512  # remembered at once; a forgotten one is read again from the start
 MOST_RECEIPTS = 100_000  # of all remembered uploads together: about 30 MB
+FEW = 8  # receipts that are cheaper to insert one by one than to sort together with all others
 _TRIES = 10  # a reading that journals are taken away from begins again
 
 
@@ -27,7 +28,9 @@ class Ledger:
         self._journal = Journal(folder)
         self._read: dict[Path, int] = {}  # journal -> bytes read
         self._offsets: list[int] = []  # sorted
-        self._found: dict[int, dict[Receipt, Path]] = {}  # offset -> receipts there; more than one is damage
+        self._found: dict[int, Receipt] = {}  # by offset
+        self._others: dict[int, set[Receipt]] = {}  # offset -> what contradicts the one that was found: damage
+        self._journals: dict[Receipt, Path] = {}  # where each was read first
         self._end = 0  # receipts cover everything in front of it
         self._durable: dict[Path, int] = {}  # journal -> bytes known to be on the disk
 
@@ -57,10 +60,9 @@ class Ledger:
 
     def _alone_at(self, offset: int) -> Receipt | None:
         """The receipt there, unless there are several or it reaches into another: then none is believed."""
-        there = self._found.get(offset, {})
-        if len(there) != 1:
+        receipt = self._found.get(offset)
+        if receipt is None or offset in self._others:
             return None
-        (receipt,) = there
         after = bisect_left(self._offsets, offset + 1)
         overlaps = after < len(self._offsets) and self._offsets[after] < offset + receipt.length
         return None if overlaps or receipt.length == 0 else receipt
@@ -81,7 +83,9 @@ class Ledger:
         """All receipts by offset. Raises FileNotFoundError when the folder is not there."""
         with self._mutex:
             self._refresh()
-            return [receipt for offset in self._offsets for receipt in sorted(self._found[offset])]
+            if self._others:
+                return sorted(self._journals)
+            return list(map(self._found.__getitem__, self._offsets))
 
     def following(self, offset: int) -> list[Receipt]:
         """The receipts that lie one behind the other from `offset` on, up to the first hole or contradiction.
@@ -91,8 +95,7 @@ class Ledger:
         with self._mutex:
             self._refresh()
             run: list[Receipt] = []
-            while len(there := self._found.get(offset, {})) == 1:
-                (receipt,) = there
+            while (receipt := self._found.get(offset)) is not None and offset not in self._others:
                 if receipt.length == 0:
                     break
                 run.append(receipt)
@@ -104,18 +107,16 @@ class Ledger:
         with self._mutex:
             self._refresh()
             start = bisect_left(self._offsets, segment.offset)
-            touched: dict[Receipt, Path] = {}
-            for offset in self._offsets[max(0, start - 1) : start]:
-                touched |= {
-                    receipt: journal
-                    for receipt, journal in self._found[offset].items()
-                    if receipt.offset + receipt.length > segment.offset
-                }
-            for offset in self._offsets[start:]:
-                if offset >= segment.offset + max(1, segment.length):
-                    break
-                touched |= self._found[offset]
-            return touched
+            stop = bisect_left(self._offsets, segment.offset + max(1, segment.length))
+            near = [receipt for offset in self._offsets[max(0, start - 1) : stop] for receipt in self._all_at(offset)]
+            return {
+                receipt: self._journals[receipt]
+                for receipt in near
+                if receipt.offset >= segment.offset or receipt.offset + receipt.length > segment.offset
+            }
+
+    def _all_at(self, offset: int) -> list[Receipt]:
+        return [self._found[offset], *self._others.get(offset, ())]
 
     def _refresh(self) -> None:
         for _ in range(_TRIES):
@@ -124,6 +125,8 @@ class Ledger:
             self._read.clear()
             self._offsets.clear()
             self._found.clear()
+            self._others.clear()
+            self._journals.clear()
             self._durable.clear()
             self._end = 0
         raise OSError("the receipts change all the time")
@@ -146,12 +149,19 @@ class Ledger:
 
     def _add(self, journal: Path, content: bytes) -> int:
         found = unpack(content)
-        for receipt in found:
-            there = self._found.get(receipt.offset)
-            if there is None:
-                insort(self._offsets, receipt.offset)
-                there = self._found[receipt.offset] = {}
-            there.setdefault(receipt, journal)
+        fresh = [receipt for receipt in dict.fromkeys(found) if receipt not in self._journals]
+        self._journals.update(dict.fromkeys(fresh, journal))
+        offsets = []
+        for receipt in fresh:
+            if self._found.setdefault(receipt.offset, receipt) is receipt:
+                offsets.append(receipt.offset)
+            else:
+                self._others.setdefault(receipt.offset, set()).add(receipt)
+        if len(offsets) > FEW:
+            self._offsets = sorted(self._offsets + offsets)
+        else:
+            for offset in offsets:
+                insort(self._offsets, offset)
         return len(found)
 
 
