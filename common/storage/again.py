@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from common.errors import ChunkConflict
-from common.storage.base import Receipt, ReceiptAgain, Source
+from common.storage.base import Receipt, Source
+
+
+class ReceiptAgain(Receipt):
+    """The receipt that a write found there."""
+
+    __slots__ = ()
+
+    @property
+    def again(self) -> bool:
+        return True
 
 
 async def compared(known: Receipt, source: Source) -> Receipt:

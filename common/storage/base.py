@@ -75,7 +75,7 @@ class Segment:
 class Receipt(NamedTuple):
     """Durable proof that `length` bytes at `offset` are stored; `crc64` is their CRC-64/NVME as it was received.
 
-    A tuple, because a file of 100 GiB has thousands of them, which are all read at its finalize.
+    A tuple, because a file of 100 GiB has thousands of them.
     """
 
     offset: int
@@ -86,16 +86,6 @@ class Receipt(NamedTuple):
     def again(self) -> bool:
         """Whether a write found the receipt there already and only compared. It is no part of the proof."""
         return False
-
-
-class ReceiptAgain(Receipt):
-    """The receipt that a write found there."""
-
-    __slots__ = ()
-
-    @property
-    def again(self) -> bool:
-        return True
 
 
 @dataclass(frozen=True, slots=True)
