@@ -105,7 +105,12 @@ def test_what_arrived_of_a_stream_that_breaks_off_is_kept_to_the_last_byte(gatew
     path = created.headers["location"]
     with gateway.wire() as wire:
         kind = "application/offset+octet-stream"
-        head = {"Tus_Resumable": "1.0.0", "Upload_Offset": 0, "Content_Type": kind, "Content_Length": len(CONTENT)}
+        head: dict[str, str | int] = {
+            "Tus_Resumable": "1.0.0",
+            "Upload_Offset": 0,
+            "Content_Type": kind,
+            "Content_Length": len(CONTENT),
+        }
         wire.head(f"PATCH {path}", **head)
         wire.send(CONTENT[: 2 * MIB + 77])
 
