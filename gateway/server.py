@@ -25,6 +25,7 @@ from common.telemetry import configure_logging, get_logger
 from common.tracing import open_tracer
 from gateway.app import create_app
 from gateway.assembly import Services
+from gateway.heap import keep_freed_memory
 from gateway.protocol import protocol_with
 from gateway.reading import reader_of
 
@@ -38,6 +39,7 @@ TICK_SECONDS = 0.1  # as uvicorn's
 def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fds: Sequence[int] = ()) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. With `fds` inherited listening sockets are used."""
     configure_logging(settings.logs)
+    keep_freed_memory(settings.http.intake_memory)
     try:
         listeners = [socket.socket(fileno=fd) for fd in fds] or [_listen(host, port)]
     except OSError as error:

@@ -4,6 +4,7 @@ The references are those of `make bench`: a handler that reads the body and drop
 test fails when something is twice as expensive as it was, not when the machine is busy.
 """
 
+import ctypes
 import os
 import re
 import shutil
@@ -23,9 +24,10 @@ from bench.servers import bare
 
 MIB = 1024 * 1024
 SIZE, CHUNK, ROUNDS = 96 * MIB, 16 * MIB, 3
-LEAST_OF_BARE = 0.4  # measured 0.9 to 1.1; the design asks for 0.8
+LEAST_OF_BARE = 0.5  # measured 1.0 to 1.4; the design asks for 0.8
 LEAST_OF_HASHLIB = 0.35  # measured 0.6 to 0.8 for so small a file; the design asks for 0.85 at 1 GiB
-MOST_CALLS = 130  # system calls of the gateway per MiB received; measured 63 to 70
+MOST_CALLS = 80  # system calls of the gateway per MiB received; measured 30 to 40
+MOST_FAULTS = 10  # pages that the gateway takes from the kernel per MiB received; measured 0.1, and 45 without its care
 MOST_STATEMENTS = 45  # of gateway and worker for one upload and its two jobs; measured 23
 MOST_ROUND_TRIPS = 30  # commands that Redis gets for one job; measured 15
 FILES = 40
@@ -84,6 +86,15 @@ def test_a_mebibyte_costs_a_bounded_number_of_system_calls(
     assert 0 < calls[0] <= MOST_CALLS * SIZE / MIB
 
 
+def test_a_mebibyte_takes_hardly_a_page_from_the_kernel(running: Stack, driver: Driver, source: Path) -> None:
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("the allocator is not glibc's")
+    big(driver, running, source)
+    before = page_faults(running.pids["gateway"])
+    big(driver, running, source)
+    assert page_faults(running.pids["gateway"]) - before <= MOST_FAULTS * SIZE / MIB
+
+
 def test_statements_of_an_upload_do_not_grow_with_its_chunks(running: Stack, driver: Driver, source: Path) -> None:
     few = statements(cost(running, lambda: big(driver, running, source, SIZE // 2)))
     many = statements(cost(running, lambda: big(driver, running, source, SIZE // 48)))
@@ -108,6 +119,11 @@ def cost(up: Stack, work: Callable[[], object]) -> Reading:
 
 def statements(spent: Reading) -> float:
     return spent["sql.gateway.statements"] + spent["sql.worker.statements"]
+
+
+def page_faults(pid: int) -> int:
+    """Minor faults of a process so far: the tenth field of proc_pid_stat(5)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
 
 
 @contextmanager
