@@ -33,7 +33,7 @@ def measure(setting: Setting) -> Result:
         [
             "Sluice: `sluice up`, 1 gateway, 1 worker, Redis, SQLite; fsync off.",
             "From the finalize request until the job has succeeded. The data are holes, so no disk is read.",
-            f"All chunks of {CHUNK // MIB} MiB have receipts.",
+            f"All chunks of {CHUNK // MIB} MiB have receipts; the gateway has seen them, as if it had taken them.",
             f"Measured in {rounds(setting)}; above {FEW_ABOVE // GIB} GiB the bytes are read once.",
             "hashlib: a new file of as many holes, SHA-256 in 1 MiB reads. A small file's time is that of its job.",
         ]
@@ -58,6 +58,7 @@ def case(size: int) -> str:
 def _take(setting: Setting, result: Result, server: Server, size: int) -> Take:
     def run() -> None:
         upload = sparse_upload(server, size)
+        _look(server, upload)
         seconds = setting.call("native.finalize", url=server.url, upload=upload).value["ready"]
         result.add(case(size), server.name, TIME, seconds * 1000)
         if server.name == DEFAULT:
@@ -87,6 +88,12 @@ def _hash_holes(path: Path, size: int) -> float:
         return hash_seconds(path)
     finally:
         path.unlink()
+
+
+def _look(server: Server, upload: str) -> None:
+    control = Connection(server.url)
+    assert control.json("GET", f"/v1/uploads/{upload}")["missing"] == []
+    control.close()
 
 
 def _forget(server: Server, upload: str) -> None:

@@ -1,9 +1,11 @@
 """Digests: known vectors, streaming, combining, and the two forms on the wire."""
 
 import hashlib
+import os
 from contextlib import suppress
 
 import pytest
+from awscrt import checksums
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +13,7 @@ from common.digests import (
     CRC_32C,
     CRC_64,
     DIGEST_SIZES,
+    MANY,
     SHA_256,
     SHA_512,
     Crc64,
@@ -69,6 +72,13 @@ def test_crcs_of_parts_combine_to_the_crc_of_the_whole(parts: list[bytes]) -> No
         return running.value
 
     assert combine_crc64((crc(part), len(part)) for part in parts) == crc(b"".join(parts))
+
+
+@pytest.mark.parametrize("count", [MANY, MANY + 1, 2 * MANY])
+def test_crcs_of_very_many_parts_of_one_length_combine_as_well(count: int) -> None:
+    data = os.urandom(count * 13 + 30)
+    parts = [data[:20], *(data[at : at + 13] for at in range(20, 20 + count * 13, 13)), data[20 + count * 13 :]]
+    assert combine_crc64((checksums.crc64nvme(part), len(part)) for part in parts) == checksums.crc64nvme(data)
 
 
 def test_an_unknown_algorithm_is_refused() -> None:
