@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import TypeVar
@@ -26,7 +25,7 @@ from awscrt.checksums import crc64nvme
 from common.chunking import ranges_of
 from common.digests import CRC_64, SHA_256, StreamHasher, crc64_bytes, differing
 from common.errors import ChunksDamaged, FileDigestMismatch, LeaseLost
-from common.storage.again import conflict
+from common.storage.again import ReceiptAgain, conflict
 from common.storage.base import Durability, Receipt, SealedObject, SealPlan, SealWatch, Whole
 from common.storage.durable import Folders, sync_folder, write_at
 from common.storage.failures import as_ours
@@ -192,7 +191,7 @@ def _same(path: Path, whole: Whole) -> Receipt:
     content = path.read_bytes()
     if content != b"".join(whole.batch):
         raise conflict()
-    return replace(whole.receipt, again=True)
+    return ReceiptAgain(*whole.receipt)
 
 
 def _read(descriptor: int, size: int) -> bytes:
