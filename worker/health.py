@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from common.errors import SettingsError, SluiceError
+from common.errors import InsufficientStorage, SettingsError, SluiceError
 from common.settings import WorkerSettings
 from common.telemetry import Metrics, get_logger
 
@@ -73,6 +73,8 @@ class Health:
             try:
                 async with asyncio.timeout(PROBE_SECONDS):
                     await check()
+            except InsufficientStorage:
+                continue  # a seal takes no room, and what does is tried again by itself (ADR 0015)
             except (SluiceError, RedisError, OSError, TimeoutError):
                 found.append(f"{name} does not answer")
             except Exception:

@@ -1,4 +1,7 @@
-"""Limits, probes and metrics. Liveness looks at nothing; readiness looks at what a chunk needs, so not at Redis."""
+"""Limits, probes and metrics. Liveness looks at nothing; readiness looks at what a chunk needs, so not at Redis.
+
+A full storage is told and keeps nobody out (ADR 0015): who is not asked any more cannot delete or abort either.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from fastapi import APIRouter, Response
 
 from common.db.schema import serves_us
 from common.digests import DIGEST_SIZES
-from common.errors import SluiceError
+from common.errors import InsufficientStorage, SluiceError
 from gateway.api.documented import problems
 from gateway.api.schemas import ChunkLimits, Limits
 from gateway.dependencies import Services
@@ -17,6 +20,7 @@ from gateway.surfaces import names
 router = APIRouter()
 
 PROBE_SECONDS = 2.0  # a probe that waits longer is a failure to Kubernetes anyway
+ONLY_TOLD = frozenset({InsufficientStorage.code})
 
 
 @router.head("/v1/limits", include_in_schema=False)
@@ -46,11 +50,13 @@ async def livez() -> dict[str, str]:
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", tags=["probes"], summary="Not draining, storage writable, database reachable")
+@router.get("/readyz", tags=["probes"], summary="Not draining, storage there, database reachable")
 async def readyz(services: Services, response: Response) -> dict[str, object]:
-    reasons = ["draining"] if services.draining else []
-    reasons += await _failing(services.storage.check_writable(), services.database.ping())
-    return _verdict(reasons, response)
+    found = ["draining"] if services.draining else []
+    found += await _failing(services.storage.check_writable(), services.database.ping())
+    answer = _verdict([code for code in found if code not in ONLY_TOLD], response)
+    warnings = [code for code in found if code in ONLY_TOLD]
+    return {**answer, "warnings": warnings} if warnings else answer
 
 
 @router.head("/startupz", include_in_schema=False)

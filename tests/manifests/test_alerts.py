@@ -66,9 +66,7 @@ def test_an_alert_fires_when_it_should(alert: str, kind: str, production_s3: Man
 
 
 @needs_promtool
-def test_a_full_volume_is_told_also_when_nobody_asks_its_gateways_any_more(
-    production_s3: Manifests, tmp_path: Path
-) -> None:
+def test_a_full_volume_is_told_also_when_nobody_sends_anything(production_s3: Manifests, tmp_path: Path) -> None:
     below = load_settings(environ={}).storage.min_free_bytes - 1
     free = 'sluice_storage_free_bytes{namespace="sluice",backend="local",pod="worker-1"}'
     case = {**CASES["SluiceStorageFull"]["fires"], "at": "30m", "series": {free: f"{below}x200"}}

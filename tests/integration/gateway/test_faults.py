@@ -276,3 +276,19 @@ def test_probes_say_when_the_storage_is_gone(own_gateway: Gateway) -> None:
     answer = own_gateway.http.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "reasons": ["storage_unavailable"]})
     assert own_gateway.http.get("/livez").json() == {"status": "ok"}
+
+
+def test_a_full_storage_is_told_and_keeps_nobody_out(open_gateway: OpenGateway) -> None:
+    """What makes room again, deleting and aborting, goes through gateways that are ready."""
+    full = open_gateway(MIN_FREE_BYTES=str(2**60))
+    answer = full.http.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "warnings": ["insufficient_storage"]})
+
+
+def test_a_storage_that_cannot_be_written_is_not_ready(own_gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "read-only file system")
+
+    monkeypatch.setattr("common.storage.local.fcntl.flock", read_only)
+    answer = own_gateway.http.get("/readyz")
+    assert (answer.status_code, answer.json()["reasons"]) == (503, ["storage_unavailable"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from httpx import ASGITransport, AsyncClient, Response
 
-from common.errors import DatabaseUnavailable
+from common.errors import DatabaseUnavailable, InsufficientStorage
 from common.settings import WorkerSettings
 from common.telemetry import Metrics
 from tests.unit.worker.stand_ins import Clock
@@ -84,6 +84,14 @@ async def test_a_check_that_breaks_is_told_and_the_others_are_asked_all_the_same
     answer = await worker.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["reasons"] == ["redis cannot be asked", "database does not answer"]
+
+
+async def test_a_full_storage_takes_no_worker_out(worker: Worker) -> None:
+    async def full() -> None:
+        raise InsufficientStorage("no room")
+
+    worker.health.watch({"finalize": worker.loop}, worker.heartbeat, {"storage": full})
+    assert (await worker.get("/readyz")).json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize("phase", ["starting", "draining"])
