@@ -40,6 +40,7 @@ class Metrics:
 
     def _of_both(self, new: Any, timed: Any) -> None:
         self.build_info = Gauge("build_info", "Always 1; its labels say what runs here.", ("part", "version"), **new)
+        self.ready = Gauge("ready", "1 if `/readyz` would answer 200 at the moment of the scrape.", ("part",), **new)
         self.bell_failed = Counter("bell_failed", "Rings that Redis did not take.", ("kind",), **new)
         self.loop_lag_seconds = Histogram(
             "event_loop_lag_seconds", "How much later than asked the event loop comes back.", **timed

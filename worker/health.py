@@ -96,6 +96,7 @@ def health_app(health: Health, metrics: Metrics) -> Starlette:
 
     async def show_metrics(request: Request) -> Response:
         del request
+        metrics.ready.labels(part="worker").set(not await health.unready())
         return Response(metrics.render(), headers={"content-type": metrics.content_type})
 
     return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)])

@@ -14,6 +14,7 @@ from common.digests import DIGEST_SIZES
 from common.errors import InsufficientStorage, SluiceError
 from gateway.api.documented import problems
 from gateway.api.schemas import ChunkLimits, Limits
+from gateway.assembly import Services as ServicesValue
 from gateway.dependencies import Services
 from gateway.surfaces import names
 
@@ -52,10 +53,8 @@ async def livez() -> dict[str, str]:
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", tags=["probes"], summary="Not draining, storage there, database reachable")
 async def readyz(services: Services, response: Response) -> dict[str, object]:
-    found = ["draining"] if services.draining else []
-    found += await _failing(services.storage.check_writable(), services.database.ping())
-    answer = _verdict([code for code in found if code not in ONLY_TOLD], response)
-    warnings = [code for code in found if code in ONLY_TOLD]
+    reasons, warnings = await _standing(services)
+    answer = _verdict(reasons, response)
     return {**answer, "warnings": warnings} if warnings else answer
 
 
@@ -72,7 +71,16 @@ async def startupz(services: Services, response: Response) -> dict[str, object]:
 @router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", tags=["probes"], summary="Prometheus metrics of this process")
 async def metrics(services: Services) -> Response:
+    reasons, _ = await _standing(services)
+    services.metrics.ready.labels(part="gateway").set(not reasons)
     return Response(services.metrics.render(), media_type=services.metrics.content_type)
+
+
+async def _standing(services: ServicesValue) -> tuple[list[str], list[str]]:
+    """Codes: why nobody should ask this gateway now, and what an operator should know besides."""
+    found = ["draining"] if services.draining else []
+    found += await _failing(services.storage.check_writable(), services.database.ping())
+    return [code for code in found if code not in ONLY_TOLD], [code for code in found if code in ONLY_TOLD]
 
 
 async def _failing(*checks: object) -> list[str]:

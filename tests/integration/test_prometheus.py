@@ -144,6 +144,18 @@ def test_workers_that_stand_still_raise_an_alert_until_they_go_on(
     until_alert(prometheus, "SluiceNoWorker", fires=False)
 
 
+def test_a_storage_that_is_gone_raises_alerts_until_it_is_back(prometheus: httpx.Client, stack: RunningStack) -> None:
+    alerts = ("SluiceNoGatewayReady", "SluiceNoWorkerReady")
+    storage = stack.data / "storage"
+    storage.rename(stack.data / "unmounted")
+    for alert in alerts:
+        until_alert(prometheus, alert)
+    shutil.rmtree(storage, ignore_errors=True)
+    (stack.data / "unmounted").rename(storage)
+    for alert in alerts:
+        until_alert(prometheus, alert, fires=False)
+
+
 def test_a_dead_letter_raises_an_alert_and_the_runbook_brings_the_file_back(
     prometheus: httpx.Client, stack: RunningStack
 ) -> None:

@@ -275,6 +275,7 @@ def test_probes_say_when_the_storage_is_gone(own_gateway: Gateway) -> None:
     storage.write_text("a file where the folder should be")
     answer = own_gateway.http.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "reasons": ["storage_unavailable"]})
+    assert 'sluice_ready{part="gateway"} 0.0' in own_gateway.http.get("/metrics").text
     assert own_gateway.http.get("/livez").json() == {"status": "ok"}
 
 
@@ -283,6 +284,7 @@ def test_a_full_storage_is_told_and_keeps_nobody_out(open_gateway: OpenGateway) 
     full = open_gateway(MIN_FREE_BYTES=str(2**60))
     answer = full.http.get("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "warnings": ["insufficient_storage"]})
+    assert 'sluice_ready{part="gateway"} 1.0' in full.http.get("/metrics").text
 
 
 def test_a_storage_that_cannot_be_written_is_not_ready(own_gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,12 @@ async def test_a_database_that_is_away_is_no_reason_to_be_restarted(worker: Work
     assert (await worker.get("/readyz")).json()["reasons"] == ["database does not answer"]
 
 
+@pytest.mark.parametrize(("away", "ready"), [(False, "1.0"), (True, "0.0")])
+async def test_a_scrape_tells_whether_the_worker_is_ready(worker: Worker, away: bool, ready: str) -> None:
+    worker.database_away = away
+    assert f'sluice_ready{{part="worker"}} {ready}' in (await worker.get("/metrics")).text
+
+
 async def test_a_check_that_breaks_is_told_and_the_others_are_asked_all_the_same(worker: Worker) -> None:
     async def broken() -> None:
         raise RuntimeError("Event loop is closed")
