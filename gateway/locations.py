@@ -1,7 +1,8 @@
-"""`Location` fields of the surfaces whose clients keep addresses: what the client has to call, seen from its side.
+"""Addresses that are handed out: what the client has to call, seen from its side.
 
-The public address where one is set; else what a trusted proxy says; else a path, which every client resolves against
-the address that it called (RFC 9110 section 10.2.2). Pure.
+`Location` of the surfaces whose clients keep addresses is the public address where one is set; else what a trusted
+proxy says; else a path, which every client resolves against the address that it called (RFC 9110 section 10.2.2). All
+other links are paths, behind that of the public address: a proxy that strips one is the only way to us then. Pure.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
@@ -30,6 +32,8 @@ class Locations:
 
     def __init__(self, settings: HttpSettings) -> None:
         self._public_url = settings.public_url
+        self.prefix = urlsplit(settings.public_url).path
+        """What stands in front of our paths as clients see them; begins with a slash, or is empty."""
         self._unix = UNIX in settings.trusted_proxies
         self._networks: list[IPv4Network | IPv6Network] = [
             ip_network(name, strict=False) for name in settings.trusted_proxies if name != UNIX

@@ -90,6 +90,7 @@ async def sized(caller: Caller, status: StreamStatus, size: int, streams: Stream
         raise InconsistentLength(error.detail) from error
 
 
-def link_to_job(status: StreamStatus) -> dict[str, str]:
-    """Where to see what becomes of a complete upload (RFC 8288; the relation is of RFC 5989)."""
-    return {"Link": f'</v1/jobs/{status.job_id}>; rel="monitor"'} if status.job_id is not None else {}
+def link_to_job(status: StreamStatus, prefix: str) -> dict[str, str]:
+    """Where to see what becomes of a complete upload (RFC 8288; the relation is of RFC 5989). `prefix`: see
+    `Locations.prefix`."""
+    return {"Link": f'<{prefix}/v1/jobs/{status.job_id}>; rel="monitor"'} if status.job_id is not None else {}

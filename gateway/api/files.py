@@ -13,7 +13,7 @@ from common.db.files import FileFilter
 from gateway.api.documented import problems
 from gateway.api.numbers import Limit
 from gateway.api.schemas import FilePage, FilePatch, FileView
-from gateway.dependencies import Caller, Files
+from gateway.dependencies import Caller, Files, Services
 from gateway.service.requests import is_storable
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
@@ -42,6 +42,7 @@ Text = Annotated[str, AfterValidator(_storable)]
 async def list_files(
     caller: Caller,
     files: Files,
+    services: Services,
     cursor: str | None = None,
     limit: Limit = 100,
     filename: Annotated[Text | None, Query(description="The exact name.")] = None,
@@ -59,13 +60,14 @@ async def list_files(
         created_before=created_before,
     )
     page = await files.page(caller, wanted, cursor, limit)
-    return FilePage(items=[FileView.of(file) for file in page.items], next_cursor=page.next_cursor)
+    prefix = services.locations.prefix
+    return FilePage(items=[FileView.of(file, prefix) for file in page.items], next_cursor=page.next_cursor)
 
 
 @router.head("/{file_id}", include_in_schema=False)
 @router.get("/{file_id}", responses=problems(errors.FileNotFound), summary="What is known of a file")
-async def get_file(file_id: str, caller: Caller, files: Files) -> FileView:
-    return FileView.of(await files.get(caller, file_id))
+async def get_file(file_id: str, caller: Caller, files: Files, services: Services) -> FileView:
+    return FileView.of(await files.get(caller, file_id), services.locations.prefix)
 
 
 @router.patch(
@@ -73,8 +75,8 @@ async def get_file(file_id: str, caller: Caller, files: Files) -> FileView:
     responses=problems(errors.FileNotFound, errors.MetadataTooLarge),
     summary="Change description, tags, metadata",
 )
-async def patch_file(file_id: str, body: FilePatch, caller: Caller, files: Files) -> FileView:
-    return FileView.of(await files.change(caller, file_id, body.given()))
+async def patch_file(file_id: str, body: FilePatch, caller: Caller, files: Files, services: Services) -> FileView:
+    return FileView.of(await files.change(caller, file_id, body.given()), services.locations.prefix)
 
 
 @router.delete("/{file_id}", status_code=204, responses=problems(errors.FileNotFound), summary="Delete a file")

@@ -91,9 +91,10 @@ async def post_files(
     wait = preferred_wait(request)
     status = await jobs.ended(caller, job, wait, partial(gone, request))
     applied_wait(response, wait)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    prefix = services.locations.prefix
+    response.headers["Location"] = f"{prefix}/v1/jobs/{job.id}"
     response.status_code = 200 if status.final else 202
-    return job_answer(status, response)
+    return job_answer(status, response, prefix)
 
 
 async def _take_one(

@@ -12,7 +12,7 @@ from common.states import JobKind, JobState
 from gateway.api.documented import problems
 from gateway.api.numbers import Limit
 from gateway.api.schemas import JobPage, JobView
-from gateway.dependencies import Caller, Jobs
+from gateway.dependencies import Caller, Jobs, Services
 from gateway.service.jobs import JobStatus
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -21,20 +21,27 @@ RETRY_AFTER = 1  # seconds between polls of a client that does not use `wait`
 Wait = Annotated[float, Query(ge=0, description="Seconds to hold the answer until the job has ended.")]
 
 
-def job_answer(status: JobStatus, response: Response) -> JobView:
-    """The job, and when to ask again while it is not finished."""
+def job_answer(status: JobStatus, response: Response, prefix: str) -> JobView:
+    """The job, and when to ask again while it is not finished. `prefix`: see `Locations.prefix`."""
     if not status.final:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     response.headers["Cache-Control"] = "no-store"
-    return JobView.of(status)
+    return JobView.of(status, prefix)
 
 
 @router.head("/{job_id}", include_in_schema=False)
 @router.get("/{job_id}", responses=problems(errors.JobNotFound), summary="State and progress of a job")
 async def get_job(
-    job_id: str, caller: Caller, jobs: Jobs, request: Request, response: Response, wait: Wait = 0
+    job_id: str,
+    caller: Caller,
+    jobs: Jobs,
+    services: Services,
+    request: Request,
+    response: Response,
+    wait: Wait = 0,
 ) -> JobView:
-    return job_answer(await jobs.status(caller, job_id, wait, partial(gone, request)), response)
+    status = await jobs.status(caller, job_id, wait, partial(gone, request))
+    return job_answer(status, response, services.locations.prefix)
 
 
 async def gone(request: Request) -> None:
@@ -50,10 +57,10 @@ async def gone(request: Request) -> None:
     responses=problems(errors.JobNotFound, errors.JobNotRetryable),
     summary="Drive a dead letter again",
 )
-async def retry_job(job_id: str, caller: Caller, jobs: Jobs, response: Response) -> JobView:
+async def retry_job(job_id: str, caller: Caller, jobs: Jobs, services: Services, response: Response) -> JobView:
     """For a job that failed with `attempts_exhausted`: it goes back to the queue with all its attempts. A job that has
     not ended is answered as it is, so the call may be repeated."""
-    return job_answer(await jobs.retry(caller, job_id), response)
+    return job_answer(await jobs.retry(caller, job_id), response, services.locations.prefix)
 
 
 @router.head("", include_in_schema=False)
@@ -61,10 +68,12 @@ async def retry_job(job_id: str, caller: Caller, jobs: Jobs, response: Response)
 async def list_jobs(
     caller: Caller,
     jobs: Jobs,
+    services: Services,
     state: JobState | None = None,
     kind: JobKind | None = None,
     cursor: str | None = None,
     limit: Limit = 100,
 ) -> JobPage:
     page = await jobs.page(caller, state, kind, cursor, limit)
-    return JobPage(items=[JobView.of(jobs.listed(job)) for job in page.items], next_cursor=page.next_cursor)
+    prefix = services.locations.prefix
+    return JobPage(items=[JobView.of(jobs.listed(job), prefix) for job in page.items], next_cursor=page.next_cursor)

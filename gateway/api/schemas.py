@@ -125,17 +125,18 @@ class UploadView(BaseModel):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, status: UploadStatus) -> UploadView:
+    def of(cls, status: UploadStatus, prefix: str) -> UploadView:
+        """`prefix` stands in front of our paths as clients see them (`Locations.prefix`)."""
         upload = status.upload
-        here = f"/v1/uploads/{upload.id}"
+        here = f"{prefix}/v1/uploads/{upload.id}"
         links = {"self": here, "chunks": f"{here}/chunks/{{index}}", "finalize": f"{here}/finalize"}
         file_id = upload.file_id if upload.state == UploadState.COMPLETE else None
         if upload.direct:
             links["parts"] = f"{here}/parts"
         if upload.job_id:
-            links["job"] = f"/v1/jobs/{upload.job_id}"
+            links["job"] = f"{prefix}/v1/jobs/{upload.job_id}"
         if file_id:
-            links["file"] = f"/v1/files/{file_id}"
+            links["file"] = f"{prefix}/v1/files/{file_id}"
         return cls(
             id=upload.id,
             state=UploadState(upload.state),
@@ -191,14 +192,14 @@ class JobView(BaseModel):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, status: JobStatus) -> JobView:
+    def of(cls, status: JobStatus, prefix: str) -> JobView:
         job = status.job
         # The file's id is chosen at finalize; it is shown when there is a file.
         published = job.kind == JobKind.METADATA or job.state == JobState.SUCCEEDED
-        links = {"self": f"/v1/jobs/{job.id}", "upload": f"/v1/uploads/{job.upload_id}"}
+        links = {"self": f"{prefix}/v1/jobs/{job.id}", "upload": f"{prefix}/v1/uploads/{job.upload_id}"}
         if published and job.file_id:
-            links["file"] = f"/v1/files/{job.file_id}"
-            links["content"] = f"/v1/files/{job.file_id}/content"
+            links["file"] = f"{prefix}/v1/files/{job.file_id}"
+            links["content"] = f"{prefix}/v1/files/{job.file_id}/content"
         return cls(
             id=job.id,
             kind=JobKind(job.kind),
@@ -246,8 +247,8 @@ class FileView(BaseModel):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, file: File) -> FileView:
-        here = f"/v1/files/{file.id}"
+    def of(cls, file: File, prefix: str) -> FileView:
+        here = f"{prefix}/v1/files/{file.id}"
         return cls(
             id=file.id,
             state=file.state,

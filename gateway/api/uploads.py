@@ -15,7 +15,7 @@ from gateway.api.jobs import gone, job_answer
 from gateway.api.numbers import Index
 from gateway.api.preferences import applied_wait, preferred_wait
 from gateway.api.schemas import ChunkView, FinalizeRequest, JobView, UploadCreate, UploadView
-from gateway.dependencies import Caller, Chunks, Finalizing, Jobs, Uploads
+from gateway.dependencies import Caller, Chunks, Finalizing, Jobs, Services, Uploads
 from gateway.intake import Pieces
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
@@ -57,18 +57,20 @@ async def create_upload(
     body: UploadCreate,
     caller: Caller,
     uploads: Uploads,
+    services: Services,
     response: Response,
     idempotency_key: Annotated[str | None, Header(description="The same key and body give the same upload.")] = None,
 ) -> UploadView:
     status = await uploads.create(caller, body.wanted(), idempotency_key)
-    response.headers["Location"] = f"/v1/uploads/{status.upload.id}"
-    return UploadView.of(status)
+    prefix = services.locations.prefix
+    response.headers["Location"] = f"{prefix}/v1/uploads/{status.upload.id}"
+    return UploadView.of(status, prefix)
 
 
 @router.head("/{upload_id}", include_in_schema=False)
 @router.get("/{upload_id}", responses=problems(errors.UploadNotFound), summary="What has arrived, what is missing")
-async def get_upload(upload_id: str, caller: Caller, uploads: Uploads) -> UploadView:
-    return UploadView.of(await uploads.status(caller, upload_id))
+async def get_upload(upload_id: str, caller: Caller, uploads: Uploads, services: Services) -> UploadView:
+    return UploadView.of(await uploads.status(caller, upload_id), services.locations.prefix)
 
 
 @router.put("/{upload_id}/chunks/{index}", responses=problems(*_PUT), openapi_extra=_BODY, summary="Send a chunk")
@@ -100,6 +102,7 @@ async def finalize_upload(
     caller: Caller,
     finalizing: Finalizing,
     jobs: Jobs,
+    services: Services,
     request: Request,
     response: Response,
     body: Annotated[FinalizeRequest | None, Body()] = None,
@@ -109,9 +112,10 @@ async def finalize_upload(
     wait = preferred_wait(request)
     status = await jobs.ended(caller, job, wait, partial(gone, request))
     applied_wait(response, wait)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    prefix = services.locations.prefix
+    response.headers["Location"] = f"{prefix}/v1/jobs/{job.id}"
     response.status_code = 200 if status.final else 202
-    return job_answer(status, response)
+    return job_answer(status, response, prefix)
 
 
 @router.delete(

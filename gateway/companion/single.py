@@ -13,7 +13,7 @@ from gateway.api.fields import body_of
 from gateway.api.forms import FormReader, read_field
 from gateway.companion.addresses import whole_address
 from gateway.companion.schemas import MOST_METADATA, FormView, about_of, quoted
-from gateway.dependencies import Caller, Ingest, Uploads
+from gateway.dependencies import Caller, Ingest, Services, Uploads
 from gateway.intake import Pieces
 
 router = APIRouter(prefix="/s3", include_in_schema=False)
@@ -64,14 +64,15 @@ async def post_file(request: Request, caller: Caller, ingest: Ingest) -> Respons
 
 @router.head("/files/{upload_id}")
 @router.get("/files/{upload_id}")
-async def find_file(upload_id: str, caller: Caller, uploads: Uploads) -> Response:
+async def find_file(upload_id: str, caller: Caller, uploads: Uploads, services: Services) -> Response:
     """To the bytes of the file that the upload became."""
     upload = await uploads.load(caller, upload_id)
     if upload.state == UploadState.FINALIZING:
         raise Unavailable("The file is being verified; ask again.", retry_after=RETRY_AFTER)
     if upload.state != UploadState.COMPLETE:
         raise FileNotFound(f"The upload is {upload.state}; there is no file.")
-    return Response(status_code=307, headers={"Location": f"/v1/files/{upload.file_id}/content"})
+    content = f"{services.locations.prefix}/v1/files/{upload.file_id}/content"
+    return Response(status_code=307, headers={"Location": content})
 
 
 def _key_of(fields: dict[str, str]) -> str:

@@ -25,11 +25,12 @@ def limits(settings: LimitsSettings, upload: Upload | None = None) -> dict[str, 
     return {"Upload-Limit": format_limit(members)}
 
 
-def progress(status: StreamStatus, dialect: Dialect) -> dict[str, str]:
-    """Offset and completeness (sections 4.1.1 and 4.1.2), and the job where there is one."""
+def progress(status: StreamStatus, dialect: Dialect, prefix: str) -> dict[str, str]:
+    """Offset and completeness (sections 4.1.1 and 4.1.2), and the job where there is one. `prefix`: see
+    `Locations.prefix`."""
     offset = {} if status.offset is None else {"Upload-Offset": str(status.offset)}
     complete = status.upload.state != UploadState.OPEN
-    return {**offset, **dialect.fields(complete=complete), **link_to_job(status)}
+    return {**offset, **dialect.fields(complete=complete), **link_to_job(status, prefix)}
 
 
 def length(upload: Upload) -> dict[str, str]:

@@ -57,10 +57,10 @@ async def create(
     except SluiceError as error:
         await _after(error, caller, where, streams)
         raise in_words_of_the_draft(error, dialect, services.limits) from None
-    more = {**where, **limits(services.limits, status.upload)}
+    more, prefix = {**where, **limits(services.limits, status.upload)}, services.locations.prefix
     if is_complete(status):
-        return await final_answer(caller, status, dialect, wanted_digests(request.headers), jobs, files, more)
-    return Response(status_code=201, headers={**progress(status, dialect), **more})
+        return await final_answer(caller, status, dialect, wanted_digests(request.headers), jobs, files, prefix, more)
+    return Response(status_code=201, headers={**progress(status, dialect, prefix), **more})
 
 
 async def _after(error: SluiceError, caller: CallerValue, where: dict[str, str], streams: StreamService) -> None:

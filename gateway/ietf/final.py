@@ -32,14 +32,16 @@ async def final_answer(
     wanted: Sequence[str],
     jobs: JobService,
     files: FileService,
+    prefix: str,
     more: Mapping[str, str],
 ) -> JSONResponse:
     """What `POST /v1/files` answers to a file that came whole, with `Upload-Complete: ?1` and the fields in `more`.
-    Raises DigestMismatch when the job has found out by now that a declared digest differs."""
+    `prefix`: see `Locations.prefix`. Raises DigestMismatch when the job has found out by now that a declared digest
+    differs."""
     assert status.job_id is not None
     upload = status.upload
     job = await jobs.status(caller, status.job_id, PATIENCE if wanted or upload.digests else 0)
-    fields = {**progress(status, dialect), **dialect.fields(complete=True), **more}
+    fields = {**progress(status, dialect, prefix), **dialect.fields(complete=True), **more}
     _require_right_digests(job, fields)
     digests = {}
     if wanted and job.job.state == JobState.SUCCEEDED and job.job.file_id is not None:
@@ -48,7 +50,9 @@ async def final_answer(
     if digests:
         fields["Repr-Digest"] = format_digest_field(parse_hex(digests))
     return JSONResponse(
-        JobView.of(job).model_dump(mode="json"), 200 if job.final else 202, {**fields, "Cache-Control": "no-store"}
+        JobView.of(job, prefix).model_dump(mode="json"),
+        200 if job.final else 202,
+        {**fields, "Cache-Control": "no-store"},
     )
 
 

@@ -40,8 +40,9 @@ async def look(
         raise InvalidField("A HEAD asks where the upload ends; it must not say so itself.")
     status = await streams.status(caller, upload_id)
     file = await present(caller, status.upload, files)
-    fields = {**progress(status, dialect), **length(status.upload), **limits(services.limits, status.upload)}
-    return Response(status_code=204, headers={**fields, **digests(file), "Cache-Control": "no-store"})
+    known = {**length(status.upload), **limits(services.limits, status.upload), **digests(file)}
+    fields = {**progress(status, dialect, services.locations.prefix), **known, "Cache-Control": "no-store"}
+    return Response(status_code=204, headers=fields)
 
 
 @router.get("/{upload_id}")
@@ -81,8 +82,8 @@ async def append(
     if is_complete(status):
         remembered = (status.upload.surface or {}).get(WANTED, [])
         wanted = wanted_digests(request.headers) or remembered
-        return await final_answer(caller, status, dialect, wanted, jobs, files, {})
-    fields = {**progress(status, dialect), **limits(services.limits, status.upload)}
+        return await final_answer(caller, status, dialect, wanted, jobs, files, services.locations.prefix, {})
+    fields = {**progress(status, dialect, services.locations.prefix), **limits(services.limits, status.upload)}
     return Response(status_code=dialect.appended_status, headers=fields)
 
 

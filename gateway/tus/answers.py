@@ -39,16 +39,16 @@ def abilities(limits: LimitsSettings, *, concatenates: bool) -> dict[str, str]:
     }
 
 
-def progress(status: StreamStatus) -> dict[str, str]:
-    """For every answer to a request that moved the offset, or might have."""
-    return {**_offset(status), **_expiry(status.upload), **link_to_job(status)}
+def progress(status: StreamStatus, prefix: str) -> dict[str, str]:
+    """For every answer to a request that moved the offset, or might have. `prefix`: see `Locations.prefix`."""
+    return {**_offset(status), **_expiry(status.upload), **link_to_job(status, prefix)}
 
 
-def everything(status: StreamStatus) -> dict[str, str]:
+def everything(status: StreamStatus, prefix: str) -> dict[str, str]:
     """For HEAD."""
     upload = status.upload
     received = {name: value for name, value in (upload.surface or {}).items() if name in RECEIVED}
-    return {"Cache-Control": "no-store", **_length(upload), **received, **progress(status)}
+    return {"Cache-Control": "no-store", **_length(upload), **received, **progress(status, prefix)}
 
 
 def _offset(status: StreamStatus) -> dict[str, str]:

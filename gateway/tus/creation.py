@@ -54,7 +54,7 @@ async def create(
         status = await _of_bytes(request, caller, streams, appends)
     path = f"{PREFIX}/{status.upload.id}"
     location = services.locations.of(path, request.headers, request.scope["client"])
-    return Response(status_code=201, headers={"Location": location, **progress(status)})
+    return Response(status_code=201, headers={"Location": location, **progress(status, services.locations.prefix)})
 
 
 async def _of_parts(request: Request, caller: CallerValue, concatenations: ConcatenationService) -> StreamStatus:

@@ -56,12 +56,14 @@ async def options(services: Services) -> Response:
 
 
 @router.head("/{upload_id}")
-async def look(upload_id: str, request: Request, caller: Caller, streams: Streams, files: Files) -> Response:
+async def look(
+    upload_id: str, request: Request, caller: Caller, streams: Streams, files: Files, services: Services
+) -> Response:
     if "tus-resumable" not in request.headers:
         return await _file_head(upload_id, request, caller, streams, files)
     status = await streams.status(caller, upload_id)
     await present(caller, status.upload, files)
-    return Response(status_code=200, headers=everything(status))
+    return Response(status_code=200, headers=everything(status, services.locations.prefix))
 
 
 async def _file_head(upload_id: str, request: Request, caller: Caller, streams: Streams, files: Files) -> Response:
@@ -79,7 +81,13 @@ async def get(upload_id: str, request: Request, caller: Caller, streams: Streams
 
 @router.patch("/{upload_id}")
 async def append(
-    upload_id: str, request: Request, caller: Caller, streams: Streams, appends: Appends, files: Files
+    upload_id: str,
+    request: Request,
+    caller: Caller,
+    streams: Streams,
+    appends: Appends,
+    files: Files,
+    services: Services,
 ) -> Response:
     require_body_type(request.headers)
     offset = number(request.headers, "Upload-Offset")
@@ -94,7 +102,7 @@ async def append(
     if length is not None:
         await declare(caller, upload, offset, length, streams)
     status = await append_body(request, caller, upload_id, offset, appends)
-    return Response(status_code=204, headers=progress(status))
+    return Response(status_code=204, headers=progress(status, services.locations.prefix))
 
 
 async def append_body(

@@ -30,6 +30,19 @@ def test_the_public_url_goes_before_everything() -> None:
     assert Locations(settings).of("/tus/1", headers, INSIDE) == "https://files.example.com/up/tus/1"
 
 
+@pytest.mark.parametrize(
+    ("url", "prefix"),
+    [
+        ("", ""),
+        ("https://files.example.com", ""),
+        ("https://files.example.com/", ""),
+        ("https://a.example/up/x/", "/up/x"),
+    ],
+)
+def test_the_path_of_the_public_url_goes_before_other_links(url: str, prefix: str) -> None:
+    assert Locations(HttpSettings.model_validate({"public_url": url})).prefix == prefix
+
+
 def test_a_trusted_proxy_is_believed() -> None:
     assert locate(x_forwarded_proto="https", x_forwarded_host="example.com") == "https://example.com/tus/1"
     assert locate(forwarded='for=1.2.3.4;proto=https;host="example.com:8443"') == "https://example.com:8443/tus/1"
