@@ -40,7 +40,8 @@ def stored_objects(root: Path, tenant: str) -> Iterator[list[ObjectKey]]:
 
 
 class Promises:
-    """Room for what open uploads have declared and not brought yet: the holes in their sparse files.
+    """Room for what open uploads have declared and not brought yet: the holes in their sparse files. What grows without
+    having declared anything (`require`) takes of the room that is left beside it.
 
     A sum over all uploads of the volume, whoever made them. An old sum may say yes: what this process promises
     meanwhile is added, what others promise in that moment is borne by `reserve` (bytes). Only a fresh sum says no, so
@@ -59,17 +60,17 @@ class Promises:
         """Make an upload of `size` bytes in this block; one at a time. Raises InsufficientStorage."""
         asked = time.monotonic()
         with self._mutex:
-            self._require(size, asked)
+            self._check(size, asked)
             yield
             self._sum += size
 
-    def require_room(self, size: int) -> None:
-        """The same for bytes that are written at once: nothing is promised. Raises InsufficientStorage."""
+    def require(self, size: int) -> None:
+        """Room for `size` bytes that are written at once, so that nothing is promised. Raises InsufficientStorage."""
         asked = time.monotonic()
         with self._mutex:
-            self._require(size, asked)
+            self._check(size, asked)
 
-    def _require(self, size: int, asked: float) -> None:
+    def _check(self, size: int, asked: float) -> None:
         self._refresh(asked - PROMISES_LIVE)
         if not has_space(self._root, size, self._reserve, self._sum):
             self._refresh(asked)

@@ -17,6 +17,8 @@ from common.digests import combine_crc64
 from common.errors import ChunksMissing, LeaseLost, StorageUnavailable
 from common.storage.base import Receipt, SealWatch
 from common.storage.durable import is_at
+from common.storage.folder import widen
+from common.storage.inventory import Promises
 from common.storage.layout import UploadPaths
 from common.storage.receipts import Ledger
 from common.storage.tiling import tile
@@ -43,12 +45,14 @@ class Joining:
         ledger: Ledger,
         watch: SealWatch,
         *,
+        promises: Promises,
         require_space: Callable[[int], None],
         durable: bool,
     ) -> None:
         self._paths = paths
         self._ledger = ledger
         self._watch = watch
+        self._promises = promises
         self._require_space = require_space
         self._durable = durable
 
@@ -56,8 +60,10 @@ class Joining:
         """Raises FileNotFoundError (a part, or the upload, is not here), ChunksMissing (a part is not whole),
         InsufficientStorage, LeaseLost, StorageUnavailable, OSError."""
         there = self._ledger.receipts()
-        if not tile(there, sum(piece.size for piece in pieces)).holes:
+        size = sum(piece.size for piece in pieces)
+        if not tile(there, size).holes:
             return  # all is here, or sealed already
+        widen(self._paths, size, promises=self._promises)  # where a part had no size yet when it began
         data = os.open(self._paths.data, os.O_RDWR)
         try:
             start = 0

@@ -10,8 +10,8 @@ name contains text from a client. Beside ROOT nothing is written.
 Space. An upload takes its own size once: chunks are written in place and publishing is a rename, so nothing is ever
 copied, and there is no temporary space. Files are sparse: declared bytes that have not come cost nothing, therefore
 free space is checked when an upload begins (against its size and what other open uploads have still to bring) and at
-each write (something must be left above `min_free_bytes`). A receipt takes 32 bytes. Putting damaged receipts away
-takes one more journal for a moment.
+each write (something must be left above `min_free_bytes`; a stream that has not told its size yet grows beside what is
+promised to others). A receipt takes 32 bytes. Putting damaged receipts away takes one more journal for a moment.
 
 Which storage. The mark `.sluice-storage` in ROOT carries an id that the database knows (`identity`, `common.attach`).
 Without it a service that was attached once does nothing: the volume is not mounted, or is another one.
@@ -146,6 +146,7 @@ class LocalStorage:
             paths,
             self._ledger(paths),
             watch,
+            promises=self._promises,
             require_space=lambda size: require_space(self._root, size, self._settings.min_free_bytes),
             durable=self._settings.durability == "chunk",
         )
@@ -280,6 +281,7 @@ class LocalStorage:
             ledger=self._ledger(paths),
             ranges=self._ranges,
             require_space=partial(require_space, self._root, 1, self._settings.min_free_bytes),
+            require_room=self._promises.require,
             durable=self._settings.durability == "chunk",
             append=append,
         )

@@ -72,7 +72,7 @@ class OneFile:
         if os.path.exists(paths.whole):  # noqa: PTH110 - once for each small file
             return _same(paths.whole, whole)
         self._folders.ensure(paths.folder.parent, durable=durable)
-        self._promises.require_room(receipt.length)
+        self._promises.require(receipt.length)
         try:
             self._write(paths.coming, whole.batch, durable=durable)
             os.rename(paths.coming, paths.whole)  # noqa: PTH104

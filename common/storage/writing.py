@@ -26,7 +26,8 @@ class Writing:
     """All methods block: call them in threads, one at a time, and `close` at the end whatever happened.
 
     Order: `enter` until it says True, then either compare with `known`, or `write` batches and `commit` or `finish`.
-    `append`: the segment must begin at the end of the stream, and nobody else appends meanwhile.
+    `append`: the segment must begin at the end of the stream, and nobody else appends meanwhile. `require_room`: asked
+    for bytes (their number) beyond the size that the upload has declared, before they are written.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Writing:
         ledger: Ledger,
         ranges: RangeLocks,
         require_space: Callable[[], None],
+        require_room: Callable[[int], None],
         durable: bool,
         append: bool = False,
     ) -> None:
@@ -46,6 +48,7 @@ class Writing:
         self._ledger = ledger
         self._ranges = ranges
         self._require_space = require_space
+        self._require_room = require_room
         self._durable = durable
         self._append = append
         self._busy = threading.Lock()  # a descriptor is never closed while a thread uses it
@@ -84,10 +87,15 @@ class Writing:
             return True
 
     def write(self, batch: Sequence[bytes], offset: int) -> int:
-        """Put a batch in place; returns its bytes. Raises FileNotFoundError once the upload has been aborted."""
+        """Put a batch in place; returns its bytes. Raises FileNotFoundError once the upload has been aborted,
+        InsufficientStorage."""
         with self._busy:
-            if os.fstat(self._open_data).st_nlink == 0:
+            there = os.fstat(self._open_data)
+            if there.st_nlink == 0:
                 raise FileNotFoundError(self._paths.data)
+            grown = offset + sum(map(len, batch)) - there.st_size
+            if grown > 0:
+                self._require_room(grown)
             return write_at(self._open_data, batch, offset)
 
     def commit(self, receipt: Receipt) -> None:

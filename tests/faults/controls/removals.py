@@ -51,6 +51,7 @@ def receipt_after_data() -> None:
             ledger=self._ledger(paths),
             ranges=self._ranges,
             require_space=lambda: None,
+            require_room=lambda _: None,
             durable=True,
         )
         try:

@@ -9,6 +9,7 @@ from tests.integration.gateway.conftest import OpenGateway
 from tests.integration.gateway.processes import part
 from tests.integration.gateway.rig import Gateway, assert_problem, until
 from tests.integration.gateway.test_faults import small_disk
+from tests.integration.gateway.tus.client import BODY_TYPE, Tus
 
 __all__ = ["small_disk"]
 
@@ -72,6 +73,34 @@ def test_a_size_that_is_told_later_is_promised_room_too(small_disk: Path, open_g
     assert_problem(ask(own, 5 * MB), 507, "insufficient_storage")
     assert_problem(declared(5 * MB), 507, "insufficient_storage")
     assert ask(own, 2 * MB).status_code == 201
+
+
+def test_a_stream_grows_into_no_room_that_was_promised_to_others(small_disk: Path, open_gateway: OpenGateway) -> None:
+    own = open_gateway()
+    promised = ask(own, 5 * MB).json()
+    client = Tus(own.http)
+    stream = client.new(Upload_Defer_Length="1")
+    assert client.patch(stream, 0, bytes(2 * MB)).status_code == 204
+    assert_problem(client.patch(stream, 2 * MB, bytes(2 * MB)), 507, "insufficient_storage")
+    assert client.offset(stream) == 2 * MB
+    assert [own.put(promised, index, bytes(MB)).status_code for index in range(5)] == [200] * 5
+
+
+def test_a_stream_without_a_size_becomes_no_larger_than_a_file_may_be(open_gateway: OpenGateway) -> None:
+    own = open_gateway(MAX_FILE_SIZE="1MiB")
+    client = Tus(own.http)
+    stream = client.new(Upload_Defer_Length="1")
+    assert client.patch(stream, 0, bytes(MB)).status_code == 204
+    refused = client.patch(stream, MB, bytes(MB))
+    assert_problem(refused, 413, "file_too_large")
+    assert client.offset(stream) == MB
+    chunked = own.http.patch(
+        stream,
+        content=iter([bytes(MB)]),  # its length is not said
+        headers={**client.usual, "Content-Type": BODY_TYPE, "Upload-Offset": str(MB)},
+    )
+    assert_problem(chunked, 413, "file_too_large")
+    assert client.offset(stream) == 1024**2
 
 
 def test_a_published_file_is_counted_once(small_disk: Path, open_gateway: OpenGateway) -> None:

@@ -10,10 +10,10 @@ from uuid_utils import uuid7
 
 from common.errors import InsufficientStorage
 from common.settings import StorageSettings
-from common.storage.base import ObjectKey, UploadKey
+from common.storage.base import ObjectKey, Segment, UploadKey
 from common.storage.inventory import Promises, stored_objects, stored_uploads, tenants
 from common.storage.local import LocalStorage
-from tests.contract.storage_parts import beginning, put
+from tests.contract.storage_parts import Body, Watcher, beginning, put
 
 MIB = 1024**2
 TENANT = "default"
@@ -125,6 +125,40 @@ async def test_what_another_process_promised_counts(disk: Disk) -> None:
     await theirs.begin(*beginning(key(), 6 * MIB))
     with pytest.raises(InsufficientStorage):
         await ours.begin(*beginning(key(), 6 * MIB))
+
+
+async def test_a_stream_that_has_not_told_its_size_grows_beside_what_others_were_promised(
+    storage: LocalStorage,
+) -> None:
+    first, stream = key(), key()
+    await storage.begin(*beginning(first, 6 * MIB))
+    await storage.begin(*beginning(stream, None))
+    await storage.append(stream, Segment(0, 2 * MIB), Body(bytes(2 * MIB)))
+    with pytest.raises(InsufficientStorage):
+        await storage.append(stream, Segment(2 * MIB, 2 * MIB), Body(bytes(2 * MIB)))
+    assert await storage.end(stream) == 2 * MIB
+    await put(storage, first, 0, bytes(6 * MIB))  # there is room for what was promised
+    await storage.abort(first)
+    await storage.append(stream, Segment(2 * MIB, 2 * MIB), Body(bytes(2 * MIB)))
+
+
+async def test_a_stream_that_has_told_its_size_has_its_room(storage: LocalStorage) -> None:
+    stream = key()
+    await storage.begin(*beginning(stream, 8 * MIB))
+    await storage.append(stream, Segment(0, 8 * MIB), Body(bytes(8 * MIB)))
+
+
+async def test_parts_without_a_size_are_put_together_beside_what_others_were_promised(storage: LocalStorage) -> None:
+    final, part, other = key(), key(), key()
+    await storage.begin(*beginning(final, None))  # what it will have, its parts did not say when it began
+    await storage.begin(*beginning(part, None))
+    await storage.append(part, Segment(0, 3 * MIB), Body(bytes(3 * MIB)))
+    await storage.begin(*beginning(other, 4 * MIB))
+    with pytest.raises(InsufficientStorage):
+        await storage.concatenate(final, [(part, 3 * MIB)], Watcher().watch)
+    await storage.abort(other)
+    await storage.concatenate(final, [(part, 3 * MIB)], Watcher().watch)
+    assert await storage.end(final) == 3 * MIB
 
 
 async def test_a_refused_upload_leaves_no_folder(storage: LocalStorage, disk: Disk) -> None:
