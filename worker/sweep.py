@@ -15,8 +15,8 @@ import os
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 
@@ -28,12 +28,13 @@ from common.storage.base import ObjectKey, UploadKey
 from common.tasks import cancelled
 from common.telemetry import get_logger
 from worker.context import WorkerContext
+from worker.expiry import Expiry
 from worker.measure import count_backlog, forget_counts, measure
+from worker.side_by_side import each
 
 log = get_logger(__name__)
 
 AT_ONCE = 100  # rows of one step that cost a storage call each
-SIDE_BY_SIDE = 8  # of these calls
 LOST_AT_ONCE = 500  # jobs that go back in one transaction
 BELLS_AT_ONCE = 500  # bells that are looked at in one round trip
 BELL_ROUNDS = 4  # rounds of one pass while bells turn out to be lost
@@ -65,6 +66,7 @@ class Sweep:
         self._context = context
         self._database = context.database
         self._storage = context.storage
+        self._expiry = Expiry(context)
         self._cleaned_to = ""  # where the next pass goes on: ids, in order
         self._deleted_to = ""
         self._counted_at = time.monotonic()
@@ -171,30 +173,14 @@ class Sweep:
 
     async def expire(self) -> bool:
         """Open uploads whose time is over end, unless bytes still arrive."""
-        async with self._database.reading() as repository:
-            due = await repository.uploads.due_to_expire(AT_ONCE)
-        await self._each("upload.not_expired", {upload.id: partial(self._expire, upload) for upload in due})
-        return len(due) >= AT_ONCE
-
-    async def _expire(self, upload: Upload) -> None:
-        active = await self._storage.last_activity(UploadKey(upload.tenant, upload.id))
-        ttl = timedelta(seconds=self._context.settings.limits.upload_ttl)
-        lives_until = active + ttl if active else None
-        async with self._database.transaction() as repository:
-            if lives_until is not None and lives_until > datetime.now(UTC):
-                await repository.uploads.postpone(upload.id, lives_until)
-            elif upload.partial and await repository.parts.needed(upload.tenant, upload.id):
-                await repository.uploads.postpone(upload.id, datetime.now(UTC) + ttl)
-            elif await repository.uploads.expire(upload):
-                self._context.metrics.swept.labels(reason="expired").inc()
-                log.info("upload.expired", upload_id=upload.id)
+        return await self._expiry.some()
 
     async def clean(self) -> bool:
         """Whatever ended uploads still have in the storage."""
         async with self._database.reading() as repository:
             left = await repository.uploads.uncleaned(AT_ONCE, self._cleaned_to)
         self._cleaned_to = left[-1].id if len(left) == AT_ONCE else ""
-        await self._each("upload.not_cleaned", {upload.id: partial(self._clean, upload) for upload in left})
+        await each("upload.not_cleaned", {upload.id: partial(self._clean, upload) for upload in left})
         return len(left) == AT_ONCE
 
     async def _clean(self, upload: Upload) -> None:
@@ -210,7 +196,7 @@ class Sweep:
         async with self._database.reading() as repository:
             files = await repository.files.deleting(AT_ONCE, self._deleted_to)
         self._deleted_to = files[-1].id if len(files) == AT_ONCE else ""
-        await self._each("file.not_deleted", {file.id: partial(self._delete, file) for file in files})
+        await each("file.not_deleted", {file.id: partial(self._delete, file) for file in files})
         return len(files) == AT_ONCE
 
     async def _delete(self, file: File) -> None:
@@ -219,28 +205,6 @@ class Sweep:
             await repository.files.remove(file.id)
         self._context.metrics.swept.labels(reason="deleted").inc()
         log.info("file.deleted", file_id=file.id)
-
-    async def _each(self, event: str, removals: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
-        """One that cannot be removed does not keep the others, nor hold a place among the first for ever. Raises the
-        error of the last where nothing could be done at all."""
-        places, errors = asyncio.Semaphore(SIDE_BY_SIDE), list[SluiceError]()
-
-        async def remove(subject: str, removal: Callable[[], Awaitable[None]]) -> None:
-            async with places:
-                try:
-                    await removal()
-                except SluiceError as error:
-                    log.warning("sweep.item_failed", what=event, subject=subject, code=error.code, detail=error.detail)
-                    errors.append(error)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for subject, removal in removals.items():
-                    group.create_task(remove(subject, removal))
-        except BaseExceptionGroup as broken:  # what no storage should raise ends the step, as from a loop
-            raise broken.exceptions[0] from None
-        if errors and len(errors) == len(removals):
-            raise errors[-1]
 
     async def purge(self) -> bool:
         """Rows past their retention. Dead letters first: their uploads are given up while the job is still there."""

@@ -12,14 +12,15 @@ from common.db.statements import Statements
 from common.states import UploadState
 
 
-def in_use() -> ColumnElement[bool]:
-    """Of a row of uploads: its bytes are needed by the job of a final upload, which the client counts on."""
+def in_use(*states: UploadState) -> ColumnElement[bool]:
+    """Of a row of uploads: its bytes are needed by a final upload in one of these states. While that is finalizing its
+    job needs them, and the client counts on it."""
     final = aliased(Upload)
     return exists().where(
         UploadPart.partial_id == Upload.id,
         final.id == UploadPart.final_id,
         final.tenant == Upload.tenant,
-        final.state == UploadState.FINALIZING,
+        final.state.in_(states),
     )
 
 
@@ -50,6 +51,14 @@ class Parts(Statements):
         query = select(Upload).where(Upload.tenant == tenant, Upload.id.in_(finals), Upload.state == UploadState.OPEN)
         return (await self._session.scalars(query)).all()
 
+    async def waiting_for_any(self, partial_ids: Sequence[str]) -> Sequence[Upload]:
+        """For the sweep, of all tenants: final uploads that are still open and have one of these parts."""
+        if not partial_ids:
+            return []
+        finals = select(UploadPart.final_id).where(UploadPart.partial_id.in_(partial_ids))
+        query = select(Upload).where(Upload.id.in_(finals), Upload.state == UploadState.OPEN)
+        return (await self._session.scalars(query)).all()
+
     async def most_waiting(self, tenant: str, partial_ids: Sequence[str]) -> int:
         """How many open final uploads have that one of these parts that most have."""
         counted = (
@@ -64,6 +73,9 @@ class Parts(Statements):
     async def needed(self, tenant: str, partial_id: str) -> bool:
         """Whether an open part is one that a job needs."""
         query = select(Upload.id).where(
-            Upload.tenant == tenant, Upload.id == partial_id, Upload.state == UploadState.OPEN, in_use()
+            Upload.tenant == tenant,
+            Upload.id == partial_id,
+            Upload.state == UploadState.OPEN,
+            in_use(UploadState.FINALIZING),
         )
         return await self._session.scalar(query) is not None

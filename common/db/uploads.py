@@ -106,7 +106,10 @@ class Uploads(Statements):
     async def abort(self, tenant: str, upload_id: str) -> bool:
         """open -> aborted, unless a final upload is being put together of it."""
         statement = update(Upload).where(
-            Upload.tenant == tenant, Upload.id == upload_id, Upload.state == UploadState.OPEN, ~in_use()
+            Upload.tenant == tenant,
+            Upload.id == upload_id,
+            Upload.state == UploadState.OPEN,
+            ~in_use(UploadState.FINALIZING),
         )
         return await self._changed(statement.values(state=UploadState.ABORTED, finished_at=db_now())) == 1
 
@@ -188,19 +191,22 @@ class Uploads(Statements):
         return (await self._session.scalars(select(Upload).where(*due).limit(limit))).all()
 
     async def expire(self, upload: Upload) -> bool:
-        """open -> expired, unless somebody gave it more time meanwhile, or needs it."""
+        """open -> expired, unless somebody gave it more time meanwhile, or needs it: a part outlives every final upload
+        that waits for it."""
         statement = update(Upload).where(
             Upload.id == upload.id,
             Upload.state == UploadState.OPEN,
             Upload.expires_at <= statement_time(),
-            ~in_use(),
+            ~in_use(UploadState.FINALIZING, UploadState.OPEN),
         )
         return await self._changed(statement.values(state=UploadState.EXPIRED, finished_at=db_now())) == 1
 
-    async def postpone(self, upload_id: str, expires_at: datetime) -> None:
-        """An open upload that still receives bytes lives on."""
-        statement = update(Upload).where(Upload.id == upload_id, Upload.state == UploadState.OPEN)
-        await self._changed(statement.values(expires_at=expires_at))
+    async def postpone(self, upload_ids: Sequence[str], expires_at: datetime) -> None:
+        """Open uploads that are still needed live until then, at the least. Rows that somebody else holds are left out:
+        who is due comes again."""
+        short = (Upload.id.in_(upload_ids), Upload.state == UploadState.OPEN, Upload.expires_at < expires_at)
+        chosen = select(Upload.id).where(*short).order_by(Upload.id).with_for_update(skip_locked=True)
+        await self._changed(update(Upload).where(Upload.id.in_(chosen)).values(expires_at=expires_at))
 
     async def uncleaned(self, limit: int, after: str = "") -> Sequence[Upload]:
         """Ended uploads that may still have something in the storage, by id after `after`.

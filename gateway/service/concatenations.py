@@ -76,8 +76,7 @@ class ConcatenationService:
                 raise InvalidRequest(f"At most {MOST_FINALS} final uploads may wait for one part.")
             await db.uploads.insert(upload)
             await db.parts.insert(upload.id, [part.id for part in parts])
-            for part_id in sorted({part.id for part in parts}):
-                await db.uploads.postpone(part_id, until)
+            await db.uploads.postpone([part.id for part in parts], until)
 
 
 def _of_size(new: NewStream, size: int | None) -> NewStream:

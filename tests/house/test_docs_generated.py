@@ -83,9 +83,10 @@ def test_every_value_of_the_worker_labels_is_explained(root: Path) -> None:
 
 
 def counted_reasons(root: Path) -> Iterator[str]:
-    text = (root / "worker/sweep.py").read_text()
-    yield from re.findall(r'reason="(\w+)"', text)
-    yield from re.findall(r'_count\("(\w+)"', text)
+    for path in (root / "worker").glob("*.py"):
+        text = path.read_text()
+        yield from re.findall(r'reason="(\w+)"', text)
+        yield from re.findall(r'_count\("(\w+)"', text)
 
 
 def outcomes(root: Path) -> Iterator[str]:

@@ -92,9 +92,9 @@ def test_a_log_call_has_an_event_and_fields_only(modules: dict[str, str]) -> Non
 
 def test_the_labels_that_a_counter_begins_with_are_those_that_are_used(modules: dict[str, str]) -> None:
     """Ends of attempts are returned where they are settled, reasons of the sweep are given to the counter."""
-    settling, sweep = modules["worker/settling.py"], modules["worker/sweep.py"]
-    outcomes = set(re.findall(r'return "([a-z_]+)"', settling))
-    given = re.findall(r"labels\(reason=(.*)\)|_count\((.*)\)", sweep)
+    outcomes = set(re.findall(r'return "([a-z_]+)"', modules["worker/settling.py"]))
+    worker = "".join(text for name, text in modules.items() if name.startswith("worker/"))
+    given = re.findall(r"swept\.labels\(reason=(.*)\)|_count\((.*)\)", worker)
     reasons = set(re.findall(r'"([a-z_]+)"', str(given)))
     assert (outcomes, reasons) == (set(OUTCOMES), set(REASONS))
 

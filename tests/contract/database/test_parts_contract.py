@@ -95,6 +95,25 @@ async def test_a_part_does_not_end_while_a_job_needs_it(database: Database) -> N
         assert await repository.uploads.expire(part)
 
 
+async def test_a_part_expires_after_the_final_uploads_that_wait_for_it(database: Database) -> None:
+    await put(database, part := new_upload(1, partial=True, expires_at=LATE))
+    final = await final_of(database, part, expires_at=LATE)
+    async with database.transaction() as repository:
+        assert not await repository.uploads.expire(part)
+        assert await repository.uploads.expire(final)
+        assert await repository.uploads.expire(part)
+
+
+async def test_the_open_finals_of_some_parts_are_found_for_all_tenants(database: Database) -> None:
+    await put(database, part := new_upload(1, partial=True), foreign := new_upload(1, partial=True, tenant="other"))
+    finals = [await final_of(database, part, part), await final_of(database, foreign, tenant="other")]
+    await final_of(database, part, state=UploadState.ABORTED)
+    async with database.reading() as repository:
+        found = await repository.parts.waiting_for_any([part.id, foreign.id])
+        assert {final.id for final in found} == {final.id for final in finals}
+        assert await repository.parts.waiting_for_any([]) == []
+
+
 async def test_a_part_may_end_while_nobody_has_made_a_job_of_it(database: Database) -> None:
     await put(database, part := new_upload(1, partial=True))
     await final_of(database, part)

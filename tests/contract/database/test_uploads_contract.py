@@ -59,9 +59,20 @@ async def test_expiry_takes_only_open_uploads_whose_time_is_over(database: Datab
     await put(database, due, busy, new_upload(1))
     async with database.transaction() as repository:
         assert [upload.id for upload in await repository.uploads.due_to_expire(10)] == [due.id]
-        await repository.uploads.postpone(due.id, datetime.now(UTC) + timedelta(hours=1))
+        await repository.uploads.postpone([due.id], datetime.now(UTC) + timedelta(hours=1))
         assert not await repository.uploads.expire(due)  # it was given time in between
         assert await repository.uploads.due_to_expire(10) == []
+
+
+async def test_time_is_given_and_never_taken(database: Database) -> None:
+    now = datetime.now(UTC)
+    short, long = new_upload(1, expires_at=now), new_upload(1, expires_at=now + timedelta(hours=3))
+    ended = new_upload(1, expires_at=now, state=UploadState.EXPIRED)
+    await put(database, short, long, ended)
+    async with database.transaction() as repository:
+        await repository.uploads.postpone([short.id, long.id, ended.id], now + timedelta(hours=2))
+    seconds = [((await upload_of(database, each.id)).expires_at - now).total_seconds() for each in (short, long, ended)]
+    assert seconds == [2 * 3600, 3 * 3600, 0]
 
 
 async def test_ended_uploads_are_cleaned_then_purged(database: Database) -> None:
