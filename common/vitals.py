@@ -15,7 +15,16 @@ Part = Literal["gateway", "worker"]
 
 OUTCOMES = ("succeeded", "retried", "failed", "given_back", "lease_lost")
 """How an attempt of a job may end."""
-REASONS = ("lease_lost", "attempts_exhausted", "bell_lost", "expired", "cleaned", "deleted", "given_up")
+REASONS = (
+    "lease_lost",
+    "attempts_exhausted",
+    "bell_lost",
+    "parts_arrived",
+    "expired",
+    "cleaned",
+    "deleted",
+    "given_up",
+)
 """Why the sweep moves or removes something."""
 BEAT = 0.5  # seconds between two looks at the loop; all of them cost less than a thousandth of a core
 

@@ -4,8 +4,8 @@ Whose pass it is stands in a row of the database; who dies in the middle of one 
 alone: its own short transactions, its own errors. Every move is a compare-and-set, so two passes at once do no harm;
 who moved a row does what follows from it.
 
-It has two parts, side by side: jobs of dead workers and lost bells do not wait for a storage that is slow to remove
-things, or hangs.
+It has two parts, side by side: jobs of dead workers and lost bells do not wait for a storage that is slow to answer, or
+hangs.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from common.tasks import cancelled
 from common.telemetry import get_logger
 from worker.context import WorkerContext
 from worker.expiry import Expiry
+from worker.finals import Finals
 from worker.measure import count_backlog, forget_counts, measure
 from worker.side_by_side import each
 
@@ -72,9 +73,10 @@ class Sweep:
         self._counted_at = time.monotonic()
         self._retention = context.settings.limits.retention
         self._name = f"{socket.gethostname()[:40]}:{os.getpid()}"
+        self._finals = Finals(context, self._name)
         self._steps: dict[Part, tuple[Step, ...]] = {
             Part.JOBS: (self.take_back_lost, self.ring_again, self.measure),
-            Part.STORAGE: (self.expire, self.clean, self.delete, self.purge),
+            Part.STORAGE: (self.start_finals, self.expire, self.clean, self.delete, self.purge),
         }
         for part in Part:
             context.metrics.last_sweep.labels(part=part)  # 0 until its first time, which is long ago for an alert
@@ -170,6 +172,11 @@ class Sweep:
             self._count("bell_lost", job)
         await self._context.bell.ring(*map(_ring, moved))
         return bool(lost) and len(jobs) >= BELLS_AT_ONCE
+
+    async def start_finals(self) -> bool:
+        """Final uploads whose parts have all arrived, and that nobody has started."""
+        await self._finals.start()
+        return False
 
     async def expire(self) -> bool:
         """Open uploads whose time is over end, unless bytes still arrive."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, distinct, exists, func, select
+from sqlalchemy import ColumnElement, distinct, exists, func, literal, or_, select, tuple_
 from sqlalchemy.orm import aliased
 
+from common.db.clock import UtcDateTime
 from common.db.models import Upload, UploadPart
 from common.db.statements import Statements
 from common.states import UploadState
@@ -53,11 +55,27 @@ class Parts(Statements):
 
     async def waiting_for_any(self, partial_ids: Sequence[str]) -> Sequence[Upload]:
         """For the sweep, of all tenants: final uploads that are still open and have one of these parts."""
-        if not partial_ids:
-            return []
-        finals = select(UploadPart.final_id).where(UploadPart.partial_id.in_(partial_ids))
-        query = select(Upload).where(Upload.id.in_(finals), Upload.state == UploadState.OPEN)
-        return (await self._session.scalars(query)).all()
+        finals = select(UploadPart.final_id).where(UploadPart.partial_id.in_(partial_ids)).distinct()
+        ids = (await self._session.scalars(finals)).all() if partial_ids else []
+        # in a statement of its own: as one with the first, PostgreSQL walks through the ids of all uploads
+        query = select(Upload).where(Upload.id.in_(ids), Upload.state == UploadState.OPEN)
+        return (await self._session.scalars(query)).all() if ids else []
+
+    async def waiting_finals(self, after: tuple[datetime, str] | None, limit: int) -> Sequence[Upload]:
+        """For the sweep, of all tenants: open final uploads by when they expire, then by id, behind `after`; those only
+        that might be complete, since all their parts are open and have a size."""
+        part = aliased(Upload)
+        lacking = (
+            select(UploadPart.final_id)
+            .outerjoin(part, (part.id == UploadPart.partial_id) & (part.tenant == Upload.tenant))
+            .where(UploadPart.final_id == Upload.id)
+            .where(or_(part.id.is_(None), part.state != UploadState.OPEN, part.size.is_(None)))
+        )
+        place = tuple_(Upload.expires_at, Upload.id)
+        query = select(Upload).where(Upload.state == UploadState.OPEN, Upload.parts.is_not(None), ~lacking.exists())
+        if after is not None:
+            query = query.where(place > tuple_(literal(after[0], UtcDateTime()), literal(after[1])))
+        return (await self._session.scalars(query.order_by(Upload.expires_at, Upload.id).limit(limit))).all()
 
     async def most_waiting(self, tenant: str, partial_ids: Sequence[str]) -> int:
         """How many open final uploads have that one of these parts that most have."""

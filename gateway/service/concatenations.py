@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from common.db.database import Database
 from common.db.models import Upload
 from common.errors import InvalidRequest, NotAppendable, NotPartial
+from common.finals import total
 from common.settings import LimitsSettings
 from common.storage.base import Storage
 from common.storage.streaming import Concatenates
 from common.telemetry import get_logger
-from gateway.service.assembling import require_parts_open, total
+from gateway.service.assembling import require_parts_open
 from gateway.service.caller import Caller
 from gateway.service.streams import NewStream, StreamService, StreamStatus
 from gateway.service.uploads import UploadService

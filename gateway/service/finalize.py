@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
-from common.db.clock import NOW
 from common.db.database import Database
 from common.db.lookups import Lookups
 from common.db.models import Job, Upload
-from common.db.statements import Key
-from common.db.uploads import Said, Start
+from common.db.uploads import Said
 from common.errors import ChunksMissing, DatabaseUnavailable, InvalidDigest, UploadNotOpen
 from common.gather import Gather
-from common.ids import new_id
 from common.queue import MOST_IN_GROUP, Bell, Ring, ring_of, share_bell
-from common.states import JobKind, JobState, UploadState
+from common.starting import Wanted, wanted
+from common.states import JobKind, UploadState
 from common.telemetry import get_logger
 from common.tracing import NO_TRACER, Attributes, Tracer
 from gateway.service.caller import Caller
@@ -87,10 +84,10 @@ class FinalizeService:
             return await self._start_job(caller, upload, said, given or {})
 
     async def _start_job(self, caller: Caller, upload: Upload, said: Said, given: Mapping[str, str]) -> Job:
-        wanted = _wanted(caller, upload, said, self._tracer.carried())
-        ringing = await self._starts.ask(wanted)
+        new = wanted(upload, said, request_id=caller.request_id[:64], trace_context=self._tracer.carried())
+        ringing = await self._starts.ask(new)
         if ringing is None:  # not open any more, or somebody holds its row: then it waits where nobody else does
-            (ringing,) = await self._start([wanted], wait=True)
+            (ringing,) = await self._start([new], wait=True)
         self._facts.forget(upload.tenant, upload.id)
         if ringing is None:
             upload = await self._uploads.load(caller, upload.id)
@@ -98,38 +95,38 @@ class FinalizeService:
                 return await self._job_of(caller, upload, given)
             raise UploadNotOpen(f"The upload is {upload.state}.", state=upload.state)
         await asyncio.shield(ringing)
-        log.info("upload.finalizing", upload_id=upload.id, job_id=wanted.job.id)
-        return wanted.job
+        log.info("upload.finalizing", upload_id=upload.id, job_id=new.job.id)
+        return new.job
 
     async def start_together(self, caller: Caller, uploads: Sequence[tuple[Upload, Said]]) -> list[Job]:
         """The same for several uploads of one request: all of them or none. Raises UploadNotOpen."""
         several: Attributes = {**SENDING, "messaging.batch.message_count": len(uploads)}
         with self._tracer.span("send finalize", kind="producer", attributes=several):
-            trace_context = self._tracer.carried()
-            wanted = [_wanted(caller, upload, said, trace_context) for upload, said in uploads]
-            (ringing, *_) = await self._start(wanted, wait=True, together=True)
+            about = {"request_id": caller.request_id[:64], "trace_context": self._tracer.carried()}
+            new = [wanted(upload, said, **about) for upload, said in uploads]
+            (ringing, *_) = await self._start(new, wait=True, together=True)
             assert ringing is not None
             await asyncio.shield(ringing)
         log.info("uploads.finalizing", upload_ids=[upload.id for upload, _ in uploads])
-        return [each.job for each in wanted]
+        return [each.job for each in new]
 
-    async def _start_all(self, wanted: Sequence[Wanted]) -> list[asyncio.Task[bool] | None]:
-        return await self._start(wanted, wait=False)
+    async def _start_all(self, new: Sequence[Wanted]) -> list[asyncio.Task[bool] | None]:
+        return await self._start(new, wait=False)
 
     async def _start(
-        self, wanted: Sequence[Wanted], *, wait: bool, together: bool = False
+        self, new: Sequence[Wanted], *, wait: bool, together: bool = False
     ) -> list[asyncio.Task[bool] | None]:
         """One transaction and one ring for all: the ring of each, None where the upload is not open any more or, unless
         `wait`, held by somebody else. With `together` one that is not open is the end of all: UploadNotOpen."""
-        share_bell([each.job for each in wanted])
+        share_bell([each.job for each in new])
         async with self._database.transaction() as db:
-            moved = await db.uploads.start_all([each.start for each in wanted], wait=wait)
-            jobs = [each.job for each in wanted if each.key in moved]
-            if together and len(jobs) < len(wanted):
+            moved = await db.uploads.start_all([each.start for each in new], wait=wait)
+            jobs = [each.job for each in new if each.key in moved]
+            if together and len(jobs) < len(new):
                 raise UploadNotOpen("An upload of this request was ended by somebody else; send the request again.")
             await db.jobs.insert_all(jobs)
         ringing = asyncio.create_task(self._bell.ring(*map(self._ring, jobs)))
-        return [ringing if each.key in moved else None for each in wanted]
+        return [ringing if each.key in moved else None for each in new]
 
     def _ring(self, job: Job) -> Ring:
         ring = ring_of(job)
@@ -147,46 +144,6 @@ class FinalizeService:
         if job is None:
             raise UploadNotOpen(f"The upload is {upload.state}; its job was removed.", state=upload.state)
         return job
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An upload that is to be finalized, and the job that does it."""
-
-    start: Start
-    job: Job
-
-    @property
-    def key(self) -> Key:
-        return self.start.tenant, self.start.upload_id
-
-
-def _wanted(caller: Caller, upload: Upload, said: Said, trace_context: str | None) -> Wanted:
-    job = new_job(caller, upload, said.size, trace_context)
-    assert job.file_id is not None
-    return Wanted(Start(upload.tenant, upload.id, job.id, job.file_id, said), job)
-
-
-def new_job(caller: Caller, upload: Upload, size: int, trace_context: str | None) -> Job:
-    """A queued job for an upload, due now; not inserted yet."""
-    return Job(
-        id=new_id(),
-        tenant=upload.tenant,
-        kind=JobKind.FINALIZE,
-        state=JobState.QUEUED,
-        upload_id=upload.id,
-        file_id=upload.file_id or new_id(),  # chosen with the upload: some storages have to know it from the start
-        round=upload.round,
-        size=size,
-        attempts=0,
-        epoch=0,
-        fence=0,
-        next_attempt_at=NOW,  # due by the clock that judges it
-        rung_at=NOW,
-        request_id=caller.request_id[:64],
-        trace_context=trace_context,
-        created_at=datetime.now(UTC),
-    )
 
 
 def _merged(created_with: dict[str, str], given: dict[str, str]) -> dict[str, str]:

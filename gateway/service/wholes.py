@@ -18,12 +18,13 @@ from common.db.models import Job, Upload
 from common.errors import DatabaseUnavailable, SluiceError, StorageUnavailable
 from common.gather import Gather
 from common.queue import MOST_IN_GROUP, Bell, ring_of, share_bell
+from common.starting import new_job
 from common.states import UploadState
 from common.storage.base import Storage, UploadKey, Whole
 from common.telemetry import get_logger
 from common.tracing import NO_TRACER, Tracer
 from gateway.service.caller import Caller
-from gateway.service.finalize import SENDING, new_job
+from gateway.service.finalize import SENDING
 from gateway.service.uploads import shape_of
 
 log = get_logger(__name__)
@@ -58,7 +59,7 @@ class WholeService:
         StorageUnavailable, DatabaseUnavailable; then nothing is left of it."""
         with self._tracer.span("send finalize", kind="producer", attributes=SENDING):
             size = sum(map(len, batch))
-            job = new_job(caller, upload, size, self._tracer.carried())
+            job = new_job(upload, size, request_id=caller.request_id[:64], trace_context=self._tracer.carried())
             upload.state, upload.size, upload.whole_crc64 = UploadState.FINALIZING, size, f"{crc64:016x}"
             upload.job_id, upload.file_id = job.id, job.file_id
             whole = Whole(UploadKey(upload.tenant, upload.id), shape_of(upload), batch, crc64)

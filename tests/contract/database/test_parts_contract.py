@@ -114,6 +114,23 @@ async def test_the_open_finals_of_some_parts_are_found_for_all_tenants(database:
         assert await repository.parts.waiting_for_any([]) == []
 
 
+async def test_finals_that_might_be_complete_are_found_one_batch_after_the_other(database: Database) -> None:
+    part, unsized = new_upload(1, partial=True), new_upload(None, partial=True)
+    ended = new_upload(1, partial=True, state=UploadState.ABORTED)
+    await put(database, part, unsized, ended)
+    found = [await final_of(database, part, part, expires_at=LATE) for _ in range(2)]
+    found.append(await final_of(database, part))
+    for lacking in (unsized, ended, new_upload(1)):
+        await final_of(database, part, lacking)
+    await final_of(database, part, state=UploadState.FINALIZING)
+    after, ids = None, []
+    async with database.reading() as repository:
+        while batch := await repository.parts.waiting_finals(after, 2):
+            ids += [final.id for final in batch]
+            after = (batch[-1].expires_at, batch[-1].id)
+    assert ids == [*sorted(final.id for final in found[:2]), found[2].id]
+
+
 async def test_a_part_may_end_while_nobody_has_made_a_job_of_it(database: Database) -> None:
     await put(database, part := new_upload(1, partial=True))
     await final_of(database, part)

@@ -22,12 +22,19 @@ STOP_SECONDS = 20.0
 
 @contextmanager
 def gateway_process(
-    folder: Path, redis_url: str, port: int, *, log_name: str = "gateway.log", **settings: str
+    folder: Path,
+    redis_url: str,
+    port: int,
+    *,
+    log_name: str = "gateway.log",
+    module: str = "gateway",
+    **settings: str,
 ) -> Iterator[tuple[Gateway, subprocess.Popen[bytes]]]:
-    """A gateway on this port over `folder`, where there is a database; keyword arguments are settings."""
+    """A gateway on this port over `folder`, where there is a database; keyword arguments are settings. `module`: what
+    runs in its place, one that dies at a certain moment for example."""
     environment = environment_of(folder, redis_url, LOG_LEVEL="info", **settings)
     log = folder / log_name
-    with part("gateway", "--port", str(port), environment=environment, log=log) as process:
+    with part(module, "--port", str(port), environment=environment, log=log) as process:
         until(lambda: "gateway.listening" in log.read_text() or process.poll() is not None)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
             yield Gateway(folder, port, client, None, environment), process

@@ -52,6 +52,11 @@ _TAGS = f"""
 INSERT INTO file_tags (file_id, key, tenant, value, created_at)
 SELECT {_ID.format("n")}, 'project', '{TENANT}', 'p-' || n % 100, {_AGE} FROM generate_series(1, {ROWS}) n"""
 
+_PARTS = f"""
+INSERT INTO upload_parts (final_id, position, partial_id)
+SELECT {_ID.format("n")}, position, {_ID.format("n + position")}
+FROM generate_series(1, {ROWS // 10}) n, generate_series(1, 4) position"""
+
 
 @dataclass(frozen=True)
 class Crowd:
@@ -77,7 +82,7 @@ async def _fill(url: str) -> None:
         async with database.engine.connect() as plain:
             connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
             await connection.execute(text("SET statement_timeout = 0"))
-            for statement in (_UPLOADS, _JOBS, _FILES, _TAGS, "VACUUM ANALYZE"):
+            for statement in (_UPLOADS, _PARTS, _JOBS, _FILES, _TAGS, "VACUUM ANALYZE"):
                 await connection.execute(text(statement))
     finally:
         await database.close()
