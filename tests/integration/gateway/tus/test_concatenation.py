@@ -39,6 +39,18 @@ def test_a_part_may_be_used_twice(tus: Tus, gateway: Gateway) -> None:
     assert (first["size"], second["size"]) == (4, 2)
 
 
+def test_as_many_parts_as_an_upload_may_have_fit_into_a_request_head(tus: Tus, gateway: Gateway) -> None:
+    part = partial(tus, b"ab")
+    assert finished(gateway, tus.create(Upload_Concat=final(*[part] * 1000)))["size"] == 2000
+
+
+def test_parts_that_do_not_fit_into_a_request_head_are_refused_as_that(tus: Tus, gateway: Gateway) -> None:
+    address = f"https://uploads.example.com{partial(tus, b'ab')}"
+    with gateway.wire() as wire:
+        wire.head("POST /tus", Tus_Resumable="1.0.0", Content_Length=0, Upload_Concat=final(*[address] * 1000))
+        assert_problem(wire.answer(), 431, "headers_too_large")
+
+
 def test_a_partial_upload_is_no_file_by_itself(tus: Tus) -> None:
     answer = tus.create(1, b"x", Upload_Concat="partial")
     assert "link" not in answer.headers
