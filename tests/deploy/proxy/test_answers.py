@@ -6,11 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
-from common.errors import Unavailable
+from common.errors import BodyTooLarge, HeadersTooLarge, MalformedRequest, SluiceError, Unavailable
 from gateway.problems import MEDIA_TYPE, TYPE_BASE
+from gateway.protocol import MAX_HEAD
 from tests.fixtures.nginx import nginx
 from tests.fixtures.topology import Topology
+from tests.integration.gateway.tus.client import Tus, metadata
+from tests.integration.gateway.wire import Wire
+
+LONG = "y" * 2 * MAX_HEAD
 
 
 def test_a_range_and_a_head_come_through(client: httpx.Client, ready_file: Callable[[bytes], str]) -> None:
@@ -88,3 +94,55 @@ def test_where_no_gateway_answers_nginx_says_so_in_the_form_of_a_problem(free_po
         "code": Unavailable.code,
         "request_id": "mine",
     }
+
+
+def test_a_page_of_another_origin_may_read_that_no_gateway_answers(free_port: int) -> None:
+    with nginx([free_port]) as proxy:
+        answer = httpx.get(f"{proxy.url}/v1/limits", headers={"Origin": "https://app.example.com"}, trust_env=False)
+
+    assert answer.status_code == 503
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-expose-headers"] == "Retry-After, X-Request-Id"
+
+
+def test_what_a_gateway_forbids_to_a_page_nginx_does_not_allow(client: httpx.Client) -> None:
+    answer = client.get("/v1/uploads/none", headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 404
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("request_text", "error"),
+    [
+        pytest.param("GET /v1/limits HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", MalformedRequest, id="two hosts"),
+        pytest.param(f"GET /v1/limits HTTP/1.1\r\nHost: a\r\nX: {LONG}\r\n\r\n", HeadersTooLarge, id="field"),
+        pytest.param(f"GET /{LONG} HTTP/1.1\r\nHost: a\r\n\r\n", HeadersTooLarge, id="address"),
+        pytest.param("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n", BodyTooLarge, id="body"),
+    ],
+)
+def test_what_nginx_refuses_by_itself_is_a_problem_that_every_page_may_read(
+    request_text: str, error: type[SluiceError], free_port: int
+) -> None:
+    with nginx([free_port], client_max_body_size="1m") as proxy, Wire(httpx.URL(proxy.url).port or 0, 20) as wire:
+        wire.send(request_text.encode())
+        answer = wire.answer()
+
+    told = answer.json()
+    assert (answer.status_code, told["status"]) == (error.status, error.status)
+    assert (told["code"], told["type"], told["title"]) == (error.code, TYPE_BASE + error.code, error.title)
+    assert told["request_id"] == answer.headers["x-request-id"]
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_an_answer_that_gives_back_the_longest_head_comes_through(client: httpx.Client) -> None:
+    """tus: HEAD repeats the fields of the creation."""
+    tus = Tus(client)
+    part = tus.new(1, b"x", Upload_Concat="partial")
+    notes = metadata(note="n" * 16_000)  # nearly as much as an upload may have
+    concat = f"final;{' '.join([part] * 1000)}"
+    room = MAX_HEAD - 700 - len(concat) - len(notes)  # 700: the other fields, those of nginx too
+    concat = concat.replace("final;", f"final;https://{'x' * (room - 8)}", 1)
+    answer = tus.head(tus.new(Upload_Concat=concat, Upload_Metadata=notes))
+    assert answer.status_code == 200, answer.headers
+    assert answer.headers["upload-concat"] == concat
