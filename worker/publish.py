@@ -51,14 +51,11 @@ class Publisher:
         await asyncio.shield(await self._gather.ask(publication))
 
     async def publish_all(self, publications: Sequence[Publication]) -> list[Exception | None]:
-        """The same for many, each for itself: what it would raise, or None. Raises DatabaseUnavailable."""
+        """The same for many, each for itself: what it would raise, or None."""
         outcomes = await self._gather.ask_all(publications)
         ringing = {outcome for outcome in outcomes if isinstance(outcome, asyncio.Task)}
         if ringing:
             await asyncio.shield(asyncio.gather(*ringing))
-        for outcome in outcomes:
-            if isinstance(outcome, DatabaseUnavailable):
-                raise outcome
         return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
 
     async def _write(self, asked: Sequence[Publication]) -> list[asyncio.Task[bool] | Exception]:

@@ -11,7 +11,7 @@ from functools import partial
 from sqlalchemy.exc import IntegrityError
 
 from common.db.models import Job, Upload
-from common.errors import DatabaseUnavailable
+from common.errors import DatabaseUnavailable, LeaseLost
 from common.queue import GROUP_BYTES
 from common.states import JobKind, JobState, UploadState
 from common.storage.base import SealWatch, UploadKey
@@ -94,11 +94,26 @@ class SmallFiles:
         first = publications[0].hold  # all were claimed, and are renewed, in the same moment
         for publication in publications:
             publication.hold.settling = True
-        written = await self._leases.insist(first, partial(self._publisher.publish_all, publications))
-        errors: dict[Hold, BaseException | None] = {}
-        for publication, error in zip(publications, written, strict=True):
-            errors[publication.hold] = await self._noted(publication, error)
-        return errors
+        written: dict[Hold, Exception | None] = {}
+        try:
+            await self._leases.insist(first, partial(self._write, publications, written))
+        except LeaseLost as error:  # of those that are not written
+            written = {publication.hold: error for publication in publications} | written
+        return {
+            publication.hold: await self._noted(publication, written[publication.hold]) for publication in publications
+        }
+
+    async def _write(self, publications: Sequence[Publication], written: dict[Hold, Exception | None]) -> None:
+        """Publish those that are not `written`, and note them there. Raises DatabaseUnavailable when some are left."""
+        left = [publication for publication in publications if publication.hold not in written]
+        away: DatabaseUnavailable | None = None
+        for publication, error in zip(left, await self._publisher.publish_all(left), strict=True):
+            if isinstance(error, DatabaseUnavailable):
+                away = error
+            else:
+                written[publication.hold] = error
+        if away is not None:
+            raise away
 
     async def _noted(self, publication: Publication, error: Exception | None) -> BaseException | None:
         if isinstance(error, IntegrityError):  # the row of a former life

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from arq.connections import ArqRedis
+from awscrt.checksums import crc64nvme
 from sqlalchemy import update
 
 from common.db.clock import db_now
@@ -25,7 +26,7 @@ from common.settings import Settings, load_settings
 from common.signals import Signals
 from common.states import FileState, JobKind, JobState, UploadState
 from common.storage import Storage, open_storage
-from common.storage.base import Segment, UploadKey
+from common.storage.base import Segment, UploadKey, Whole
 from common.telemetry import Metrics
 from common.tracing import NO_TRACER, Tracer
 from tests.contract.storage_parts import beginning
@@ -105,6 +106,19 @@ class Rig:
             await repository.jobs.insert(job)
         if ring:
             await self.ring(job)
+        return await self.job(job.id)
+
+    async def whole(self, content: bytes, *, trace_context: str | None = None, **columns: Any) -> Job:
+        """What a small file in one request leaves: the upload finalizing, one file, the job queued; nothing is rung."""
+        crc64 = crc64nvme(content)
+        upload = new_upload(len(content), state=UploadState.FINALIZING, whole_crc64=f"{crc64:016x}", **columns)
+        job = new_job(upload, JobKind.FINALIZE, trace_context=trace_context)
+        upload.job_id, upload.file_id = job.id, job.file_id
+        async with self.database.transaction() as repository:
+            await repository.uploads.insert(upload)
+            await repository.jobs.insert(job)
+        whole = Whole(*beginning(UploadKey(TENANT, upload.id), len(content)), [content], crc64)
+        assert await self.storage.put([whole]) == [whole.receipt]
         return await self.job(job.id)
 
     async def ring(self, job: Job) -> None:

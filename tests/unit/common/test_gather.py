@@ -132,3 +132,32 @@ async def test_nobody_waits_for_one_that_was_cancelled() -> None:
     desk.gather._task.cancel()
     await asyncio.wait([*first, *waiting], timeout=5)
     assert all(task.cancelled() for task in (*first, *waiting))
+
+
+async def test_who_asks_for_many_gets_an_answer_or_an_error_for_each() -> None:
+    desk = Desk()
+    desk.open.set()
+    found = await desk.gather.ask_all([1, 7, 2])
+    assert (found[0], found[2]) == (2, 4)
+    assert isinstance(found[1], KeyError)
+    assert desk.batches == [[1, 7, 2]]
+
+
+async def test_many_share_batches_with_others_and_none_is_larger_than_it_may_be() -> None:
+    desk = Desk(most=2)
+    desk.open.set()
+    other, found = await asyncio.gather(desk.gather.ask(1), desk.gather.ask_all([2, 3, 4]))
+    assert (other, found) == (2, [4, 6, 8])
+    assert desk.batches == [[1, 2], [3, 4]]
+
+
+async def test_who_asks_for_none_asks_nobody() -> None:
+    desk = Desk()
+    assert await desk.gather.ask_all([]) == []
+    assert desk.batches == []
+
+
+async def test_what_is_nobodys_fault_is_told_for_each_of_many() -> None:
+    desk = Desk()
+    desk.open.set()
+    assert [type(found) for found in await desk.gather.ask_all([1, 99, 2])] == [Away] * 3
