@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Float, and_, bindparam, delete, func, null, select, tuple_, union_all, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from common.db.clock import db_now, statement_time
 from common.db.models import Job
@@ -86,17 +87,19 @@ _CLAIM = (
     )
     .returning(Job)
 )
-_SUCCEED = (
-    update(Job)
-    .where(
-        Job.id.in_(bindparam("ids", expanding=True)),  # this one is served by the primary key
-        tuple_(Job.id, Job.fence).in_(bindparam("held", expanding=True)),
-        Job.state == JobState.RUNNING,
-        Job.lease_owner == bindparam("owner"),
-    )
-    .values(state=JobState.SUCCEEDED, finished_at=db_now(), **_LET_GO, **_NO_ERROR)
-    .returning(Job.id)
+_LEASES = and_(
+    tuple_(Job.id, Job.fence).in_(bindparam("held", expanding=True)),
+    Job.state == JobState.RUNNING,
+    Job.lease_owner == bindparam("owner"),
 )
+
+
+def _succeeding(held: ColumnElement[bool]) -> ReturningUpdate[str]:
+    statement = update(Job).where(Job.id.in_(bindparam("ids", expanding=True)), held)  # ids: for the primary key
+    return statement.values(state=JobState.SUCCEEDED, finished_at=db_now(), **_LET_GO, **_NO_ERROR).returning(Job.id)
+
+
+_SUCCEED = _succeeding(_LEASES)
 
 
 class Jobs(Statements):

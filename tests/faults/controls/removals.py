@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import and_
+from sqlalchemy import and_, or_
 
 from common.db import jobs
 from common.db.models import Job
@@ -72,7 +72,7 @@ def receipt_after_data() -> None:
 def fence() -> None:
     """Who holds the lease is not compared when a job is ended."""
     jobs._held = lambda lease: and_(Job.id == lease.job_id)
-    jobs._all_held = lambda leases: and_(Job.id.in_([lease.job_id for lease in leases]))
+    jobs._SUCCEED = jobs._succeeding(or_(Job.id.is_not(None), jobs._LEASES))
 
 
 def shorten_write(number: int) -> None:
