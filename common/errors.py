@@ -63,6 +63,7 @@ SluiceError                        anything we raise on purpose
     ├── ChunksDamaged              read-back differs from the receipts; the named chunks must be sent again
     ├── FileDigestMismatch         all chunks are as received, but the whole is not what the client declared
     ├── UploadGone                 the bytes of the upload are not in the storage any more
+    ├── BytesAwaited               a row is written before its bytes, and they are not there yet
     ├── JobTimeout                 one attempt took too long
     ├── LeaseLost                  another worker may run this job now
     └── AttemptsExhausted          every attempt failed; a dead letter until it is re-driven
@@ -450,6 +451,13 @@ class FileDigestMismatch(JobError):
 class UploadGone(JobError):
     code = "upload_gone"
     title = "The bytes of the upload are gone"
+
+
+class BytesAwaited(JobError):
+    """Of a small file whose row is written before its bytes are: it costs no attempt to wait for them."""
+
+    code = "bytes_awaited"
+    title = "The bytes of the upload are not stored yet"
 
 
 class JobTimeout(JobError):

@@ -100,6 +100,7 @@ ADVICE = {
     "chunks_damaged": "The upload is open again: send the chunks in `chunks`, then finalize again.",
     "file_digest_mismatch": "The upload has failed. Check the file and the declared digest, then upload anew.",
     "upload_gone": "Upload the file anew.",
+    "bytes_awaited": "Nothing; the job looks again, and fails with `upload_gone` after a minute.",
     "job_timeout": "Nothing; the job is tried again.",
     "lease_lost": "Nothing; another worker has the job or will take it.",
     "attempts_exhausted": "Operators: the last error is in `detail`; see [operations](operations.md#dead-letters).",

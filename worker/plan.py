@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.db.models import Job, Upload
 from common.digests import parse_hex
-from common.errors import StorageUnavailable, UploadGone
+from common.errors import BytesAwaited, UploadGone
 from common.storage.base import ObjectKey, Receipt, SealPlan, Verify
 from worker.lease import Hold
 
@@ -26,7 +26,7 @@ def unsealed(error: Exception, hold: Hold, upload: Upload, lease_seconds: float)
     if not isinstance(error, FileNotFoundError):
         return error
     if upload.whole_crc64 is not None and _held_for(hold.job, lease_seconds) < BYTES_PATIENCE:
-        return StorageUnavailable("The bytes of the upload are not stored yet.")
+        return BytesAwaited("The bytes of the upload are not stored yet; the job looks again.")
     return UploadGone("The bytes of the upload are gone; create a new upload.")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from common.errors import (
     AttemptsExhausted,
+    BytesAwaited,
     ChunksDamaged,
     DatabaseFull,
     FileDigestMismatch,
@@ -27,9 +28,9 @@ from common.errors import (
 
 BACKOFF_SECONDS = (1.0, 60.0)
 """First and longest wait after a fault that passes by itself."""
-SPACE_BACKOFF_SECONDS = (5.0, 15.0)
-"""The same for a full disk. Somebody has to make room first, however long that takes: it costs no attempt, and once
-there is room the job goes on within seconds."""
+WAITING_BACKOFF_SECONDS = (5.0, 15.0)
+"""The same for a full disk, and for bytes that are still being stored. Somebody else has to do something first, however
+long that takes: it costs no attempt, and once it is done the job goes on within seconds."""
 
 FINAL: tuple[type[JobError], ...] = (ChunksDamaged, FileDigestMismatch, UploadGone)
 """Errors that the next attempt would meet again."""
@@ -62,8 +63,8 @@ def decide(error: BaseException, attempt: int, max_attempts: int, random: Callab
     known = as_ours(error)
     if isinstance(known, FINAL):
         return FailWith(known.code, known.detail, dict(known.extras) or None)
-    if isinstance(known, (InsufficientStorage, DatabaseFull)):
-        return RetryAfter(backoff(attempt, SPACE_BACKOFF_SECONDS, random), known.code, known.detail, free=True)
+    if isinstance(known, (InsufficientStorage, DatabaseFull, BytesAwaited)):
+        return RetryAfter(backoff(attempt, WAITING_BACKOFF_SECONDS, random), known.code, known.detail, free=True)
     if attempt >= max_attempts:
         tried = f"All {attempt} attempts failed; the last with {known.code}: {known.detail}"
         return FailWith(AttemptsExhausted.code, tried)

@@ -189,7 +189,7 @@ async def test_one_whose_bytes_are_not_there_yet_is_tried_again(along: Rig) -> N
     jobs = [await along.whole(CONTENT) for _ in range(2)]
     await along.storage.abort(UploadKey(TENANT, jobs[0].upload_id))
     late, other = await run(along, jobs)
-    assert (late.state, late.error_code) == (JobState.QUEUED, "storage_unavailable")
+    assert (late.state, late.error_code) == (JobState.QUEUED, "bytes_awaited")
     assert other.state == JobState.SUCCEEDED
 
 

@@ -16,7 +16,7 @@ from common.errors import (
     StorageUnavailable,
     UploadGone,
 )
-from worker.retry import BACKOFF_SECONDS, SPACE_BACKOFF_SECONDS, FailWith, RetryAfter, backoff, decide
+from worker.retry import BACKOFF_SECONDS, WAITING_BACKOFF_SECONDS, FailWith, RetryAfter, backoff, decide
 
 
 def middle() -> float:
@@ -64,7 +64,7 @@ def test_the_last_attempt_ends_as_a_dead_letter_that_tells_the_last_error() -> N
 def test_a_full_disk_is_given_time(error: Exception) -> None:
     fate = decide(error, 1, 10, middle)
     assert isinstance(fate, RetryAfter)
-    assert (fate.code, fate.seconds) == ("insufficient_storage", SPACE_BACKOFF_SECONDS[0])
+    assert (fate.code, fate.seconds) == ("insufficient_storage", WAITING_BACKOFF_SECONDS[0])
 
 
 @pytest.mark.parametrize("error", [InsufficientStorage("full"), DatabaseFull("full")])
@@ -72,7 +72,7 @@ def test_a_full_disk_costs_no_attempt_and_never_ends_a_job(error: Exception) -> 
     fate = decide(error, 10, 10, middle)
     assert isinstance(fate, RetryAfter)
     assert fate.free
-    assert fate.seconds <= SPACE_BACKOFF_SECONDS[1] < 30
+    assert fate.seconds <= WAITING_BACKOFF_SECONDS[1] < 30
 
 
 @pytest.mark.parametrize("error", [OSError(5, "No", "/srv/secret/path"), KeyError("password=hunter2")])
