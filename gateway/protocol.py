@@ -196,7 +196,8 @@ class SluiceProtocol(HttpToolsProtocol):
         self._counted = len(piece)
         cycle.more_body = self._long.left > 0
         if not cycle.more_body:
-            self._long, self.parser = None, self._new_parser()  # the one before waits for this body
+            self._long, self._to_come = None, 0
+            self.parser = self._new_parser()  # the one before waits for this body
         return {"type": "http.request", "body": piece, "more_body": cycle.more_body}
 
     def pause_writing(self) -> None:

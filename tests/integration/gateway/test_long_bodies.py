@@ -64,6 +64,15 @@ def test_a_request_that_is_sent_behind_the_body_is_answered_next(gateway: Gatewa
         assert ["status" in wire.answer().json() for _ in range(2)] == [True, True]
 
 
+def test_a_request_behind_a_body_whose_answer_is_held_is_not_taken_for_more_of_it(own_gateway: Gateway) -> None:
+    with own_gateway.wire() as wire:
+        wire.head("POST /v1/files?filename=a", Content_Length=CHUNK, Prefer="wait=1")
+        wire.send(part(0))
+        until(lambda: own_gateway.waiting_polls() == 1)
+        wire.send(LIVEZ)
+        assert [wire.answer().status_code for _ in range(2)] == [202, 200]
+
+
 def test_a_body_that_is_asked_for_is_taken(gateway: Gateway, upload: Json) -> None:
     with gateway.wire() as wire:
         body = begin(wire, upload, 0, Expect="100-continue")
