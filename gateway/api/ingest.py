@@ -88,7 +88,7 @@ async def post_files(
     named = filename or disposition_filename(request.headers.get("content-disposition"))
     about = Description(description, {}, parse_tags(tag or []))
     job = await _take_one(request, caller, ingest, named, content_type or None, about)
-    wait = preferred_wait(request)
+    wait = jobs.granted(preferred_wait(request))
     status = await jobs.ended(caller, job, wait, partial(gone, request))
     applied_wait(response, wait)
     prefix = services.locations.prefix

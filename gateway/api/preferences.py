@@ -20,7 +20,7 @@ def preferred_wait(request: Request) -> int:
     return 0
 
 
-def applied_wait(response: Response, seconds: int) -> None:
-    """Say that it was honoured (section 3)."""
-    if seconds > 0:
-        response.headers["Preference-Applied"] = f"wait={seconds}"
+def applied_wait(response: Response, seconds: float) -> None:
+    """Say how far it was honoured (section 3)."""
+    if seconds >= 1:
+        response.headers["Preference-Applied"] = f"wait={int(seconds)}"

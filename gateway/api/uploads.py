@@ -109,7 +109,7 @@ async def finalize_upload(
 ) -> JobView:
     """With `Prefer: wait=20` (RFC 7240) the answer is the job at its end, if that comes within 20 seconds."""
     job = await finalizing.finalize(caller, upload_id, body.digests if body else {})
-    wait = preferred_wait(request)
+    wait = jobs.granted(preferred_wait(request))
     status = await jobs.ended(caller, job, wait, partial(gone, request))
     applied_wait(response, wait)
     prefix = services.locations.prefix

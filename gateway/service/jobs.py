@@ -154,11 +154,16 @@ class JobService:
                     job = await self._load(caller, job_id)
         return await self.status_of(job)
 
+    def granted(self, wait: float) -> float:
+        """Seconds of `wait` for which an answer may be held: none where too many wait already."""
+        return 0 if self._waiters.full else min(wait, self._max_wait)
+
     async def ended(self, caller: Caller, job: Job, wait: float, gone: Gone) -> JobStatus:
-        """The same of a job that was just queued, and need not be looked for before."""
-        if wait > 0 and JobState(job.state) not in JOB_FINAL and not self._waiters.full:
-            with self._waiters.waiting(job.id, new=True) as ended:
-                await _first_of(min(wait, self._max_wait), ended.wait, gone)
+        """The same of a job that was just queued, and need not be looked for before. `wait` was granted. The job is
+        accepted whatever happens meanwhile: raises nothing."""
+        if wait > 0 and JobState(job.state) not in JOB_FINAL:
+            with self._waiters.waiting(job.id, new=True) as ended, suppress(DatabaseUnavailable):
+                await _first_of(wait, ended.wait, gone)
                 job = await self._load(caller, job.id)
         return await self.status_of(job)
 
