@@ -84,7 +84,7 @@ class WholeService:
         began = time.monotonic()
         try:
             outcomes = await self._storage.put([each.whole for each in arrived])
-        except SluiceError as error:  # the storage is not there at all
+        except Exception as error:  # noqa: BLE001 - the storage is not there at all, or has a bug
             outcomes = [error] * len(arrived)
         if time.monotonic() - began > PATIENCE:
             outcomes = [StorageUnavailable("The storage took too long. Send the file again.")] * len(arrived)
