@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random as random_module
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from arq.worker import RetryJob
 from structlog.contextvars import bound_contextvars
@@ -22,6 +23,7 @@ from worker.context import WorkerContext
 from worker.lease import Hold, Leases
 from worker.settling import Handler, Settling
 from worker.smallfiles import SmallFiles
+from worker.suspects import SuspectLine, is_suspect
 from worker.tracing import attempt_span, tell
 
 log = get_logger(__name__)
@@ -29,9 +31,8 @@ log = get_logger(__name__)
 CLAIM_PATIENCE = 10.0  # seconds to go on trying to claim while the database is away; then the sweep rings again
 CLAIM_PAUSE = 0.5
 RINGS_AT_ONCE = 4  # of several jobs each, claimed and run together
-SUSPECT_LOSSES = 2  # lost workers that may be chance: a deploy and a crash
-SUSPECT_SPACING = 0.05  # seconds between two of them in line
-SUSPECT_PAUSE = 1.0  # seconds until a suspect that found another one running is rung again
+
+Result = TypeVar("Result")
 
 
 class Runner:
@@ -54,8 +55,7 @@ class Runner:
         self._rings = Gather(self._run_rings, RINGS_AT_ONCE)
         self._running: set[Hold] = set()
         self._stopping = False
-        self._suspect_runs = False
-        self._next_suspect = 0.0
+        self._suspects = SuspectLine()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -96,25 +96,38 @@ class Runner:
 
     async def _claimed(self, job_ids: Sequence[str]) -> list[Hold]:
         try:
-            return await self._claim(job_ids)
+            holds = await self._claim(job_ids)
         except Exception:
             log.exception("job.not_claimed", job_ids=job_ids)
             return []
+        self._running.update(holds)
+        if holds:
+            self._idle.clear()
+        return holds
 
     async def _run_claimed(self, holds: Sequence[Hold]) -> None:
-        together = await self._small_files.pick(holds)
+        together = await self._picked(holds)
         others = [hold for hold in holds if hold not in together]
         if not others:
             await self._guarded_together(together)
         else:
             await asyncio.gather(self._guarded_together(together), *map(self._guarded, others))
 
+    async def _picked(self, holds: Sequence[Hold]) -> Mapping[Hold, Upload]:
+        try:
+            return await self._small_files.pick(holds)
+        except Exception:
+            log.exception("job.not_picked", job_ids=[hold.job.id for hold in holds])
+            return {}  # each runs by itself
+
     async def _guarded(self, hold: Hold) -> None:
-        with bound_contextvars(job_id=hold.job.id):
+        with bound_contextvars(**_facts(hold)):
             try:
                 await self._in_turn(hold)
             except Exception:
                 log.exception("job.wrapper_failed")
+            finally:
+                self._leave([hold])
 
     async def _guarded_together(self, picked: Mapping[Hold, Upload]) -> None:
         try:
@@ -122,6 +135,15 @@ class Runner:
                 await self._attempt_together(picked)
         except Exception:
             log.exception("job.wrapper_failed", job_ids=[hold.job.id for hold in picked])
+        finally:
+            self._leave(list(picked))
+
+    def _leave(self, holds: Sequence[Hold]) -> None:
+        for hold in holds:
+            self._leases.release(hold)
+        self._running.difference_update(holds)
+        if not self._running:
+            self._idle.set()
 
     def stop(self) -> None:
         """Begin no further job."""
@@ -154,53 +176,37 @@ class Runner:
             await asyncio.sleep(CLAIM_PAUSE)
 
     async def _in_turn(self, hold: Hold) -> None:
-        """Suspects run one at a time, so that the one that kills its workers takes no other's attempts with it."""
         if not is_suspect(hold.job):
             await self._attempt(hold)
-        elif self._suspect_runs:
-            await self._put_off(hold)
+        elif self._suspects.runs:
+            try:
+                await self._settling.requeue(hold, self._suspects.place(), None, give_back_attempt=True)
+            except LeaseLost:
+                log.info("job.fence_refused")
         else:
-            self._suspect_runs = True
+            self._suspects.runs = True
             try:
                 await self._attempt(hold)
             finally:
-                self._suspect_runs = False
-
-    async def _put_off(self, hold: Hold) -> None:
-        """Back to the queue, each a little later than the one before: a line of them is not rung all at once."""
-        now = time.monotonic()
-        self._next_suspect = max(now + SUSPECT_PAUSE, self._next_suspect + SUSPECT_SPACING)
-        try:
-            await self._settling.requeue(hold, self._next_suspect - now, None, give_back_attempt=True)
-        except LeaseLost:
-            log.info("job.fence_refused")
-        finally:
-            self._leases.release(hold)
+                self._suspects.runs = False
 
     async def _attempt(self, hold: Hold) -> None:
-        job, metrics = hold.job, self._context.metrics
         began = self._begin([hold])
-        known = bound_contextvars(**_facts(hold))
-        try:
-            running = metrics.jobs_running.labels(kind=job.kind).track_inprogress()
-            with known, attempt_span(self._context.tracer, hold) as span, running:
-                error = await self._work(hold)
-                tell(span, await self._end(hold, error, began), error)
-        finally:
-            self._leave([hold])
+        running = self._context.metrics.jobs_running.labels(kind=hold.job.kind).track_inprogress()
+        with attempt_span(self._context.tracer, hold) as span, running:
+            error = await self._work(hold)
+            tell(span, await self._end(hold, error, began), error)
 
     async def _attempt_together(self, picked: Mapping[Hold, Upload]) -> None:
         """Small jobs as one: what is the same for all is done once. Each that went wrong ends as it would alone."""
-        holds = list(picked)
-        began = self._begin(holds)
-        kind = holds[0].job.kind
-        running = self._context.metrics.jobs_running.labels(kind=kind)
-        running.inc(len(holds))
+        holds, metrics = list(picked), self._context.metrics
+        began, kind = self._begin(holds), holds[0].job.kind
+        metrics.jobs_running.labels(kind=kind).inc(len(holds))
         try:
             errors = await self._work_together(picked)
             done = [hold for hold, error in zip(holds, errors, strict=True) if error is None]
             await self._settling.succeeded_together(done)
-            self._context.metrics.jobs.labels(kind=kind, outcome="succeeded").inc(len(done))
+            metrics.jobs.labels(kind=kind, outcome="succeeded").inc(len(done))
             for hold in done:
                 self._note(hold, "succeeded", began, **_facts(hold))
             for hold, error in zip(holds, errors, strict=True):
@@ -208,24 +214,14 @@ class Runner:
                     with bound_contextvars(**_facts(hold)):
                         await self._end(hold, error, began)
         finally:
-            running.dec(len(holds))
-            self._leave(holds)
+            metrics.jobs_running.labels(kind=kind).dec(len(holds))
 
     def _begin(self, holds: Sequence[Hold]) -> float:
-        """By this process's monotonic clock, in seconds."""
+        """Now, by this process's monotonic clock, in seconds."""
         for hold in holds:
             waited = _waited(hold.job, self._context.settings.worker)
             self._context.metrics.job_wait_seconds.labels(kind=hold.job.kind).observe(waited)
-        self._running.update(holds)
-        self._idle.clear()
         return time.monotonic()
-
-    def _leave(self, holds: Sequence[Hold]) -> None:
-        for hold in holds:
-            self._leases.release(hold)
-        self._running.difference_update(holds)
-        if not self._running:
-            self._idle.set()
 
     async def _end(self, hold: Hold, error: BaseException | None, began: float) -> str:
         outcome = await self._settling.settle(hold, error)
@@ -240,54 +236,43 @@ class Runner:
 
     async def _work(self, hold: Hold) -> BaseException | None:
         """How the handler ended: None for success."""
-        hold.work = asyncio.create_task(self._bounded(hold))
-        if hold.lost or hold.drained:
-            hold.stop()
-        await asyncio.wait({hold.work})
-        return asyncio.CancelledError() if hold.work.cancelled() else hold.work.exception()
+        handler = self._handlers[JobKind(hold.job.kind)]
+        work = asyncio.create_task(self._bounded([hold], partial(handler.run, hold.job, hold)))
+        _hand_over(work, [hold])
+        await asyncio.wait({work})
+        return asyncio.CancelledError() if work.cancelled() else work.exception()
 
     async def _work_together(self, picked: Mapping[Hold, Upload]) -> Sequence[BaseException | None]:
         """The same for each. Who stops one stops all: those that were not meant are given back."""
-        work = asyncio.create_task(self._bounded_together(picked))
-        for hold in picked:
-            hold.work = work
-            if hold.lost or hold.drained:
-                hold.stop()
+        work = asyncio.create_task(self._bounded(picked, partial(self._small_files.run, picked)))
+        _hand_over(work, picked)
         await asyncio.wait({work})
-        if work.cancelled():
-            return [asyncio.CancelledError()] * len(picked)
-        error = work.exception()
+        error = asyncio.CancelledError() if work.cancelled() else work.exception()
         return work.result() if error is None else [error] * len(picked)
 
-    async def _bounded_together(self, picked: Mapping[Hold, Upload]) -> Sequence[BaseException | None]:
-        seconds = sum(time_limit(hold.job, self._context.settings.worker) for hold in picked)
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._small_files.run(picked)
-        except TimeoutError as error:
-            raise JobTimeout(f"The attempt took longer than {seconds:.0f} s.") from error
-
-    async def _bounded(self, hold: Hold) -> None:
-        seconds = time_limit(hold.job, self._context.settings.worker)
+    async def _bounded(self, holds: Iterable[Hold], work: Callable[[], Awaitable[Result]]) -> Result:
+        seconds = sum(time_limit(hold.job, self._context.settings.worker) for hold in holds)
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                await self._handlers[JobKind(hold.job.kind)].run(hold.job, hold)
+                return await work()
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise JobTimeout(f"The attempt took longer than {seconds:.0f} s.") from error
 
 
+def _hand_over(work: asyncio.Task[Any], holds: Iterable[Hold]) -> None:
+    """To who stops it; it may have been stopped before it began."""
+    for hold in holds:
+        hold.work = work
+        if hold.lost or hold.drained:
+            hold.stop()
+
+
 def time_limit(job: Job, settings: WorkerSettings) -> float:
     """Seconds that one attempt may take."""
     return settings.job_timeout + job.size / settings.job_min_rate
-
-
-def is_suspect(job: Job) -> bool:
-    """Whether a job that was just claimed may kill its worker: so many attempts before, and the last one said nothing
-    of how it ended."""
-    return job.attempts > SUSPECT_LOSSES and job.error_code is None
 
 
 def _facts(hold: Hold) -> dict[str, Any]:
