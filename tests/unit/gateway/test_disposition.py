@@ -72,6 +72,6 @@ def test_what_looks_like_a_parameter_inside_quotes_is_none(value: str) -> None:
 
 @given(st.text(st.sampled_from('";\\=*a ')))
 def test_any_field_is_read_in_a_moment(text: str) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     parse_parameters(text * 1000)
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1

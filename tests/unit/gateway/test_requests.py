@@ -87,10 +87,10 @@ def test_content_types_that_are_refused(given: str) -> None:
 
 
 def test_a_content_type_is_judged_in_a_moment() -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(InvalidRequest):
         check_content_type("a/b" + " ; " * 83 + "=")
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1
 
 
 def test_digests_come_out_in_normal_form() -> None:
