@@ -54,8 +54,8 @@ up: $(RUNTIME)  ## the embedded stack in the foreground until Ctrl-C, data under
 migrate: $(RUNTIME)  ## bring the database of SLUICE_DATABASE_URL to the newest schema
 	@$(BIN)/sluice migrate $(ARGS)
 
-# In as many processes as there are cores; a file's tests stay together, because they share servers, and the longest
-# files come first (tests/fixtures/order.py). The pods as processes belong to `make test-kubernetes`.
+# In one process more than there are cores (tests/fixtures/order.py), at most four; a file's tests stay together, because
+# they share servers, and the longest files come first. The pods as processes belong to `make test-kubernetes`.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore=tests/manifests/test_processes.py
 
 .PHONY: test

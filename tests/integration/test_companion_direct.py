@@ -1,18 +1,24 @@
 """The companion's routes over an S3 store: parts by presigned links, or to us where the store tells too little."""
 
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.fixtures.s3 import S3Server, new_bucket
-from tests.fixtures.stack import RunningStack, StartStack, stacks
+from tests.fixtures.stack import RunningStack, stacks
+from tests.integration.gateway.processes import part
+from tests.integration.gateway.rig import environment_of, serve
 
 MIB = 1024**2
 PART = 5 * MIB
+ServeOver = Callable[..., AbstractContextManager[httpx.Client]]
 
 
 @pytest.fixture(scope="module")
@@ -86,27 +92,39 @@ def test_a_crash_between_the_two_notes_of_the_part_size_is_put_right(
     assert http.get(f"/v1/files/{ended['file_id']}/content").content == content
 
 
+@pytest.fixture
+def serve_over(migrated_sqlite: Path, redis_url: str, tmp_path: Path) -> ServeOver:
+    """A gateway and a worker with this store behind them; keyword arguments are settings without their prefix."""
+
+    @contextmanager
+    def opened(server: S3Server, **settings: str) -> Iterator[httpx.Client]:
+        shutil.copy(migrated_sqlite, tmp_path / "sluice.db")
+        place = {"SLUICE_STORAGE_URL": f"s3://{new_bucket(server)}", **server.settings}
+        environment = environment_of(tmp_path, redis_url, **settings) | place
+        worker = part("worker", environment=environment, log=tmp_path / "worker.log")
+        with serve(tmp_path, environment) as gateway, worker:
+            yield gateway.http
+
+    return opened
+
+
 def test_where_the_store_tells_no_checksums_the_gateway_takes_the_parts(
-    start_stack: StartStack, moto_server: S3Server
+    serve_over: ServeOver, moto_server: S3Server
 ) -> None:
     size = 6 * MIB
-    place = {"SLUICE_STORAGE_URL": f"s3://{new_bucket(moto_server)}", **moto_server.settings}
-    stack = start_stack(**place)
     content = os.urandom(size + 9)
-    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as http:
+    with serve_over(moto_server) as http:
         upload_id = created(http)
         link = http.get(f"/s3/multipart/{upload_id}/1").json()["url"]
         ended = completed(http, upload_id, content[:size], content[size:])
-        assert link.startswith(stack.url)
+        assert link.startswith(str(http.base_url))
         assert http.get(f"/v1/files/{ended['file_id']}/content").content == content
 
 
 def test_a_setting_keeps_all_parts_on_the_way_through_the_gateway(
-    start_stack: StartStack, versitygw_server: S3Server
+    serve_over: ServeOver, versitygw_server: S3Server
 ) -> None:
-    place = {"SLUICE_STORAGE_URL": f"s3://{new_bucket(versitygw_server)}", **versitygw_server.settings}
-    stack = start_stack(**place, SLUICE_S3_COMPANION_DIRECT="false")
-    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as http:
+    with serve_over(versitygw_server, S3_COMPANION_DIRECT="false") as http:
         upload_id = created(http)
-        assert http.get(f"/s3/multipart/{upload_id}/1").json()["url"].startswith(stack.url)
+        assert http.get(f"/s3/multipart/{upload_id}/1").json()["url"].startswith(str(http.base_url))
         assert completed(http, upload_id, os.urandom(PART), b"rest")["state"] == "succeeded"
