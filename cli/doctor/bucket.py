@@ -7,9 +7,10 @@ from typing import Any
 
 from cli.doctor.bucket_rights import CREDENTIALS, GONE, HANDLED, SKEWED, Trial
 from cli.doctor.examination import UNKNOWN, Case, compare_clocks, learn
-from cli.doctor.report import Report, first_line
+from cli.doctor.report import Report
 from common.bucket import parse_bucket_url
 from common.errors import InsufficientStorage, StorageUnavailable
+from common.names import address_of
 from common.settings import Settings, StorageSettings
 from common.storage.s3.client import Client, Refusal
 from common.storage.s3.keys import Keys
@@ -41,14 +42,14 @@ async def check(case: Case, report: Report) -> None:
                 _told(report, await probe(client, keys.scratch(scratch_name())))
             await _lifecycle(case.settings, report, client, bucket.prefix)
     except (StorageUnavailable, InsufficientStorage) as error:
-        report.fail("storage.bucket", first_line(error), "look at the store and its log")
+        report.fail("storage.bucket", report.words_of(error), "look at the store and its log")
     finally:
         learn(case.borne, UNKNOWN)
         await client.close()
 
 
 async def _reachable(case: Case, report: Report, client: Client, keys: Keys, settings: StorageSettings) -> bool:
-    where = f"{settings.storage_url} at {settings.s3_endpoint_url or 'AWS'}"
+    where = f"{settings.storage_url} at {address_of(settings.s3_endpoint_url) if settings.s3_endpoint_url else 'AWS'}"
     check_name = "storage.reachable"
     try:
         answer = await client.call("list_objects_v2", Prefix=keys.prefix, MaxKeys=1, handled=HANDLED)
@@ -69,7 +70,7 @@ async def _reachable(case: Case, report: Report, client: Client, keys: Keys, set
     except StorageUnavailable as error:
         cause = error.__cause__ or error
         do = "is SLUICE_S3_ENDPOINT_URL right, and are there AWS credentials?"
-        report.fail(check_name, f"{where}: {first_line(cause)}", do)
+        report.fail(check_name, f"{where}: {report.words_of(cause)}", do)
         return False
     report.ok(check_name, where)
     _clock(case, report, answer)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.doctor import postgres, sqlite
 from cli.doctor.examination import UNKNOWN, Case, learn
-from cli.doctor.report import Report, first_line
+from cli.doctor.report import Report
 from common.db.address import parse_database_url
 from common.db.database import Database
 from common.db.models import StorageIdentity
@@ -50,7 +50,7 @@ async def _connected(case: Case, report: Report, check_all: postgres.Checks) -> 
                 mark = select(StorageIdentity.storage_id).where(StorageIdentity.name == ONLY)
                 learn(case.known, await connection.scalar(mark))
     except (DBAPIError, OSError, TimeoutError) as error:
-        report.fail("database.reachable", f"{where}: {_cause(error)}", _advice(error))
+        report.fail("database.reachable", f"{where}: {_cause(report, error)}", _advice(error))
     finally:
         await database.close()
 
@@ -67,10 +67,10 @@ async def _schema(report: Report, connection: AsyncConnection) -> bool:
     return not trouble
 
 
-def _cause(error: BaseException) -> str:
+def _cause(report: Report, error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return first_line(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
+    return report.words_of(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
 
 
 def _advice(error: BaseException) -> str:

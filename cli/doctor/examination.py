@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from cli.doctor.report import Finding, Report, first_line, secrets_of
+from cli.doctor.report import Finding, Report
+from cli.doctor.secrets import Secrets
 from common.settings import Settings
 
 GROUP_SECONDS = 10.0  # a server that hangs is a line after this
@@ -51,7 +52,7 @@ Group = Callable[[Case, Report], Awaitable[None]]
 
 async def examine(case: Case, groups: dict[str, Group]) -> list[Finding]:
     """The findings of all groups, in the order of the groups."""
-    secrets = secrets_of(case.settings)
+    secrets = Secrets.of(case.settings)
     reports = {name: Report(secrets) for name in groups}
     async with asyncio.TaskGroup() as tasks:
         for name, group in groups.items():
@@ -68,7 +69,7 @@ async def _bounded(name: str, group: Group, case: Case, report: Report) -> None:
             name, f"no answer within {case.seconds:g} s", "see whether it hangs, and whether the way to it is open"
         )
     except Exception as error:  # noqa: BLE001 - one group does not keep the others
-        report.fail(name, f"{type(error).__name__}: {first_line(error)}", "see docs/operations.md")
+        report.fail(name, f"{type(error).__name__}: {report.words_of(error)}", "see docs/operations.md")
 
 
 def learn(future: asyncio.Future[str | Unknown | None], value: str | Unknown | None) -> None:

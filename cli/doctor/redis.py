@@ -11,7 +11,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyErr
 
 from cli.doctor.examination import Case, compare_clocks
 from cli.doctor.redis_rights import Trial
-from cli.doctor.report import Report, first_line
+from cli.doctor.report import Report
 from common.names import address_of
 from common.redis import open_redis
 from common.settings import RedisSettings
@@ -58,7 +58,7 @@ async def _reachable(report: Report, redis: ArqRedis, where: str, advice: str) -
         elif isinstance(error, NoPermissionError):
             return True  # it knows us; `_rights` says what is missing
         else:
-            report.fail("redis.reachable", f"{where}: {first_line(error)}", advice)
+            report.fail("redis.reachable", f"{where}: {report.words_of(error)}", advice)
         return False
     return True
 
@@ -126,7 +126,7 @@ async def _rights(report: Report, redis: ArqRedis, prefix: str) -> None:
     try:
         refused = await Trial(redis, prefix).refused()
     except (ReadOnlyError, ResponseError) as error:
-        report.fail("redis.writable", first_line(error), "see what it says: full, a replica, or a disk that fails")
+        report.fail("redis.writable", report.words_of(error), "see what it says: full, a replica, or a disk that fails")
         return
     if refused:
         missing = "; ".join(f"{', '.join(commands)} on {kind}" for kind, commands in refused.items())

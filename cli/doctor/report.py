@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from urllib.parse import unquote, urlsplit
 
-from common.settings import Settings
-
-_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-HIDDEN = "***"
+from cli.doctor.secrets import Secrets
 
 
 class Verdict(StrEnum):
@@ -42,7 +36,7 @@ class Finding:
 class Report:
     """The lines of one group of checks, in the order in which they were found."""
 
-    secrets: tuple[str, ...] = ()
+    secrets: Secrets = field(default_factory=Secrets)
     findings: list[Finding] = field(default_factory=list)
 
     def ok(self, check: str, said: str) -> None:
@@ -54,23 +48,10 @@ class Report:
     def fail(self, check: str, said: str, do: str) -> None:
         self._add(check, Verdict.FAIL, said, do)
 
+    def words_of(self, error: BaseException) -> str:
+        """What an error says: its first line without secrets (a driver's words are not ours), or its name."""
+        first = (str(error).splitlines() or [""])[0]
+        return self.secrets.hidden_in(first) or type(error).__name__
+
     def _add(self, check: str, verdict: Verdict, said: str, do: str) -> None:
-        self.findings.append(Finding(check, verdict, self._clean(said), self._clean(do)))
-
-    def _clean(self, text: str) -> str:
-        """One line, without passwords: what a driver says is not ours."""
-        for secret in self.secrets:
-            text = text.replace(secret, HIDDEN)
-        return " ".join(text.split())
-
-
-def secrets_of(settings: Settings) -> tuple[str, ...]:
-    """What must not be printed, whoever says it."""
-    passwords = [urlsplit(url).password for url in (settings.database.database_url, settings.redis.redis_url)]
-    found: Iterable[str] = filter(None, (*passwords, *map(os.environ.get, _SECRET_VARIABLES)))
-    return tuple({form for secret in found for form in (secret, unquote(secret))})
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, for a report: its first line, or its name."""
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
+        self.findings.append(Finding(check, verdict, " ".join(said.split()), " ".join(do.split())))
