@@ -14,14 +14,14 @@ import yaml
 
 RENDERED = Path(__file__).parents[2] / "deploy" / "k8s" / "rendered"
 COMPONENT = "app.kubernetes.io/component"
-OURS = frozenset({"gateway", "finalize", "metadata", "migrate"})  # components that run our image
+OURS = frozenset({"gateway", "finalize", "metadata", "migrate", "doctor"})  # components that run our image
 
 Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Pod:
-    """What a Deployment, StatefulSet or Job makes; `replicas` is None where it does not say how many."""
+    """What a Deployment, StatefulSet, Job or CronJob makes; `replicas` is None where it does not say how many."""
 
     kind: str
     name: str
@@ -70,11 +70,12 @@ class Manifests:
             Pod(
                 thing["kind"],
                 thing["metadata"]["name"],
-                thing["spec"]["template"]["metadata"].get("labels", {}),
-                thing["spec"]["template"]["spec"],
+                template["metadata"].get("labels", {}),
+                template["spec"],
                 thing["spec"].get("replicas"),
             )
-            for thing in self.of("Deployment", "StatefulSet", "Job")
+            for thing in self.of("Deployment", "StatefulSet", "Job", "CronJob")
+            for template in [thing["spec"].get("jobTemplate", thing)["spec"]["template"]]
         ]
 
     def ours(self) -> list[Pod]:

@@ -125,3 +125,14 @@ def test_the_processes_of_the_manifests_serve_an_upload_and_end_in_order(
 
     assert (tmp_path / "received").read_bytes() == (tmp_path / "sent").read_bytes()
     assert redis.refusals() == set()
+
+
+def test_the_doctor_of_the_manifests_says_what_is_missing_until_it_is_there(site: tuple[Site, Server]) -> None:
+    here, _ = site
+    doctor = here.manifests.pod("doctor").main
+    assert here.start(doctor).wait(START_SECONDS) == 1
+    assert "FAIL  database.schema" in here.log.read_text()
+    assert here.start(here.manifests.pod("migrate").main).wait(START_SECONDS) == 0
+    Path(here.addresses["SLUICE_STORAGE_URL"].removeprefix("file://")).mkdir()
+    here.log.write_text("")
+    assert here.start(doctor).wait(START_SECONDS) == 0, here.log.read_text()

@@ -99,7 +99,7 @@ def probes(manifests: Manifests) -> list[str]:
     """All three on what runs for long; liveness asks something else than readiness, and runs no interpreter."""
     found = []
     for pod in manifests.pods():
-        if pod.kind == "Job":
+        if pod.kind in ("Job", "CronJob"):
             continue
         where = f"{pod.kind}/{pod.name}"
         found += [f"{where}: no {probe}" for probe in PROBES if probe not in pod.main]

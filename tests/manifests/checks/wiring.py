@@ -8,6 +8,7 @@ from tests.manifests.objects import Manifests, Object, Pod
 
 # Not in any overlay of production: the README says how to make them.
 OUTSIDE = frozenset({"sluice", "sluice-s3", "keda-redis", "sluice-tls"})
+OPTIONAL = frozenset({"database-ca"})  # a ConfigMap that people bring where they need it
 RECREATE = {"type": "Recreate"}
 
 Named = tuple[str, str, str | int]
@@ -148,8 +149,13 @@ def _used_by_pods(manifests: Manifests) -> Iterator[Named]:
                 if "valueFrom" in variable:
                     yield who, "Secret", variable["valueFrom"]["secretKeyRef"]["name"]
         for volume in pod.spec.get("volumes", []):
-            if "configMap" in volume:
+            if "configMap" in volume and not (volume["configMap"].get("optional") and _name(volume) in OPTIONAL):
                 yield f"{pod.kind}/{pod.name}", "ConfigMap", volume["configMap"]["name"]
+
+
+def _name(volume: Object) -> str:
+    name: str = volume["configMap"]["name"]
+    return name
 
 
 def _used_by_scalers(manifests: Manifests) -> Iterator[Named]:
