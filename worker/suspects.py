@@ -1,4 +1,4 @@
-"""Jobs that may have killed their workers run one at a time, so that one that does takes no other's attempts with it."""
+"""Jobs that may have killed their workers: one at a time, so that others lose no attempts with the one that does."""
 
 from __future__ import annotations
 
