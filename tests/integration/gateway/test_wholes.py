@@ -71,7 +71,9 @@ def test_a_storage_that_is_not_there_is_503(own_gateway: Gateway) -> None:
 
 def test_another_storage_than_the_database_knows_is_503(own_gateway: Gateway) -> None:
     assert own_gateway.http.get("/livez").status_code == 200
-    own_gateway.services.storage.expect("another")
+    storage = own_gateway.services.storage
+    assert isinstance(storage, LocalStorage)
+    storage.expect("another")
     assert_problem(post_raw(own_gateway, b"x"), 503, "storage_unavailable")
     assert has_nothing(own_gateway)
 
