@@ -61,6 +61,8 @@ class ByHand:
             waiting = update(Job).where(Job.state == JobState.QUEUED)
             running = update(Job).where(Job.state == JobState.RUNNING)
             await repository.session.execute(waiting.values(next_attempt_at=db_now(-60), rung_at=db_now(-60)))
+            begun = waiting.where(Job.started_at.is_not(None))  # bytes are waited for from the first attempt on
+            await repository.session.execute(begun.values(started_at=db_now(-120)))
             await repository.session.execute(running.values(lease_until=db_now(-60)))
             ended = update(Upload).where(Upload.finished_at.is_not(None))
             await repository.session.execute(

@@ -13,6 +13,7 @@ from typing import Any
 from awscrt.checksums import crc64nvme
 
 from common.storage.base import Receipt
+from common.storage.layout import WHOLE
 from common.storage.records import unpack
 from tests.faults.points import script
 from tests.fixtures.faults import FaultRow
@@ -133,7 +134,7 @@ def orphans(folder: Path) -> Iterator[str]:
     for path in root.rglob("*"):
         inside = path.relative_to(root).parts
         known = len(inside) > 2 and (
-            inside[2] in alive if inside[1] == "uploads" else len(inside) == 3 or inside[3] in ready
+            inside[2].removesuffix(WHOLE) in alive if inside[1] == "uploads" else len(inside) == 3 or inside[3] in ready
         )
         if len(inside) > 2 and not known:
             yield f"left over: {Path(*inside)}"

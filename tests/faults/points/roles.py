@@ -16,9 +16,9 @@ from sqlalchemy import select, update
 
 import gateway.app
 import gateway.server
-import gateway.service.finalize
 import gateway.service.uploads
 import worker.app
+from common import starting
 from common.db.clock import db_now
 from common.db.database import Database
 from common.db.models import Upload
@@ -33,7 +33,7 @@ from gateway.service.caller import Caller
 from gateway.service.requests import NewUpload
 from tests.faults.controls import removals
 from tests.faults.controls.zombie import zombie
-from tests.faults.points import script, streams
+from tests.faults.points import script, small, streams
 from tests.faults.points.by_hand import one_thread, open_worker
 
 CALLER = Caller(script.TENANT, "req-fault")
@@ -76,13 +76,19 @@ async def parts(folder: Path) -> None:
         await streams.StreamClient(services, acks).upload_parts()
 
 
+async def post(folder: Path) -> None:
+    """The same as a small file in one request."""
+    async with _storing(folder, INTAKE_BUFFER=small.MEMORY) as (services, acks):
+        await small.SmallClient(services, acks).upload()
+
+
 @asynccontextmanager
-async def _storing(folder: Path, *before: str) -> AsyncIterator[tuple[Services, script.Acks]]:
+async def _storing(folder: Path, *before: str, **variables: str) -> AsyncIterator[tuple[Services, script.Acks]]:
     """A gateway's use cases; the scripted ids follow those of uploads that are made `before`."""
     _name_journals("store")
     _choose_ids(gateway.service.uploads, *before, script.UPLOAD_ID, script.FILE_ID)
-    _choose_ids(gateway.service.finalize, script.JOB_ID, script.FILE_ID)
-    settings = script.settings_of(folder)
+    _choose_ids(starting, script.JOB_ID, script.FILE_ID)
+    settings = script.settings_of(folder, **variables)
     async with open_services(settings, Metrics(), IntakeMemory(settings.http)) as services:
         one_thread(services.storage)
         yield services, script.Acks(folder)
@@ -151,14 +157,15 @@ async def seal(folder: Path) -> None:
 
 async def recover(folder: Path) -> None:
     """Everything starts again and nothing fails any more. What was found on the way goes to `recovered.json`."""
-    settings = script.settings_of(folder)
+    settings = script.settings_of(folder, INTAKE_BUFFER=small.MEMORY)
     missing: list[list[int]] = []
     memory = IntakeMemory(settings.http)
     async with open_services(settings, Metrics(), memory) as services, open_worker(settings) as by_hand:
         acks = script.Acks(folder)
         for _ in range(ROUNDS):
             await by_hand.finish()
-            client = streams.returning(services, acks, folder) or Client(services, acks)
+            returning = streams.returning(services, acks, folder) or small.returning(services, acks, folder)
+            client = returning or Client(services, acks)
             missing.append(await client.upload())
             await by_hand.finish()
             if await _all_ended(by_hand.context.database):
@@ -214,6 +221,7 @@ def _name_journals(role: str) -> None:
 ROLES: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "store": store,
     "append": append,
+    "post": post,
     "parts": parts,
     "seal": seal,
     "recover": recover,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.points import script, streams, tracing
+from tests.faults.points import script, small, streams, tracing
 from tests.faults.points.checks import Findings, check_acknowledged, check_end, check_files, missing_at_first, orphans
 from tests.faults.points.nursery import Nursery
 from tests.faults.points.tracing import Place, Point
@@ -92,7 +92,8 @@ class Bench:
         asked_again = set(missing_at_first(folder)) & (told.chunks.keys() - excused)
         found.lost += [f"chunk {index} was asked for again" for index in asked_again]
         found.wrong += script.told(folder).unexpected[len(told.unexpected) :]
-        found.add(check_end(folder, script.CONTENT, damage_reported=bool(excused)))
+        check = small.check_end if (folder / small.MARK).exists() else check_end
+        found.add(check(folder, script.CONTENT, damage_reported=bool(excused)))
 
     def _abandoned(self, crashed: Path, scenario: Scenario) -> Findings:
         """The same crash, but the client never comes back: nothing is left, or one file."""
@@ -112,14 +113,20 @@ class Bench:
 
 def prepare(nursery: Nursery, folder: Path, database: Path) -> dict[str, Scenario]:
     """Storing from nothing; sealing what was stored; sealing what was stored and has rotted. The same as a stream:
-    appending from nothing; putting parts together that have arrived."""
-    empty, stored, rotten, stream, parts = (folder / name for name in ("empty", "stored", "rotten", "stream", "parts"))
+    appending from nothing; putting parts together that have arrived. The same as a small file: taking it in one
+    request; publishing what was taken."""
+    names = ("empty", "stored", "rotten", "stream", "parts", "request", "taken")
+    empty, stored, rotten, stream, parts, request, taken = (folder / name for name in names)
     empty.mkdir()
     shutil.copy(database, empty / "sluice.db")
     shutil.copytree(empty, stream)
     (stream / streams.MARK).touch()
     shutil.copytree(stream, parts)
     nursery.run("parts", parts)
+    shutil.copytree(empty, request)
+    (request / small.MARK).touch()
+    shutil.copytree(request, taken)
+    nursery.run("post", taken)
     shutil.copytree(empty, stored)
     nursery.run("store", stored)
     shutil.copytree(stored, rotten)
@@ -132,4 +139,6 @@ def prepare(nursery: Nursery, folder: Path, database: Path) -> dict[str, Scenari
         "damage": Scenario("damage", "seal", rotten, frozenset({DAMAGED})),
         "append": Scenario("append", "append", stream),
         "join": Scenario("join", "seal", parts),
+        "small": Scenario("small", "post", request),
+        "publish": Scenario("publish", "seal", taken),
     }

@@ -81,7 +81,7 @@ class StreamClient:
             try:
                 offset = (await self._look(upload_id)).offset or 0
                 if offset < end:
-                    body = Pieces(_body(content[offset:end]))
+                    body = Pieces(body_of(content[offset:end]))
                     await self.services.appends.append(CALLER, upload_id, Append(offset), body)
                 return
             except SluiceError as error:
@@ -121,6 +121,6 @@ def returning(services: Services, acks: script.Acks, folder: Path) -> StreamClie
     return StreamClient(services, acks, known.upload, final=not known.chunks and known.job is not None)
 
 
-async def _body(content: bytes) -> AsyncIterator[bytes]:
+async def body_of(content: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(content), BODY_PIECE):
         yield content[start : start + BODY_PIECE]

@@ -18,7 +18,7 @@ from tests.fixtures.faults import FaultReport
 
 AT_ONCE = 2
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-NAMES_OF_SCENARIOS = ("store", "seal", "damage", "append", "join")
+NAMES_OF_SCENARIOS = ("store", "seal", "damage", "append", "join", "small", "publish")
 NAMES = {
     "kill": "SIGKILL at the n-th call",
     "EIO": "EIO at the n-th call",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from common.storage.layout import UploadPaths
 from tests.faults.points import script
 from tests.faults.points.nursery import Nursery
 
@@ -76,7 +77,8 @@ def paths_of(folder: Path, place: Place) -> list[Path]:
     logs = [f"receipts-{role}-{n}" for role in ("store", "seal") for n in range(4)]
     names = ["data", "locks", "sealing", *(f"{log}.log" for log in logs), *(f"{log}.tmp" for log in logs)]
     dying = upload.with_name(f".dying-{upload.name}")
-    folders = [*reversed(upload.parents[:4]), upload, dying, *file.parents[:2], file]
+    paths = UploadPaths(upload)
+    folders = [*reversed(upload.parents[:4]), upload, dying, paths.coming, paths.whole, *file.parents[:2], file]
     return [*folders, *(upload / name for name in names), *(dying / name for name in names)]
 
 

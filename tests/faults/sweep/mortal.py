@@ -10,6 +10,10 @@ from common.db.database import Database
 from common.db.repository import Repository
 from common.storage.base import Storage
 
+STEPS = frozenset(
+    {"begin", "put", "write", "receipts", "seal", "seal_together", "abort", "read", "delete", "last_activity"}
+)
+
 
 class Crash(BaseException):
     """The process is gone. No `except Exception` of the service may catch it."""
@@ -59,7 +63,7 @@ class MortalStorage:
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._real, name)
-        if name not in ("begin", "write", "receipts", "seal", "abort", "read", "delete", "last_activity"):
+        if name not in STEPS:
             return real
 
         async def call(*arguments: Any) -> Any:

@@ -8,31 +8,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import cast
 
 from awscrt.checksums import crc64nvme
 from sqlalchemy import delete, select, update
 
-from common.ahead import AheadNews
 from common.db.clock import db_now
-from common.db.lookups import Lookups
 from common.db.models import File, Job, Upload
 from common.errors import SluiceError, UploadFinalized
 from common.fsck import Fsck
 from common.states import FileState, JobKind, JobState, UploadState
 from common.storage.base import ObjectKey, UploadKey
 from common.storage.local import LocalStorage
-from common.telemetry import Metrics
-from gateway.intake import IntakeMemory, Pieces
+from gateway.intake import Pieces
 from gateway.service.caller import Caller
-from gateway.service.chunks import ChunkService
-from gateway.service.facts import FactsCache
-from gateway.service.files import FileService
-from gateway.service.finalize import FinalizeService
-from gateway.service.herald import Herald
-from gateway.service.requests import NewUpload
-from gateway.service.uploads import UploadService
-from tests.faults.sweep.mortal import Crash, Life, MortalDatabase, MortalStorage
+from gateway.service.requests import Description, NewUpload
+from tests.faults.sweep.mortal import Crash, Life
+from tests.faults.sweep.processes import Gateway, mortal
 from tests.integration.worker.rig import TENANT, Rig
 
 CHUNK = 700  # bytes
@@ -60,24 +52,6 @@ class Told:
         return -(-len(self.content) // CHUNK)
 
 
-class Gateway:
-    """The use cases of one gateway process."""
-
-    def __init__(self, rig: Rig, life: Life) -> None:
-        database, storage = _mortal(rig, life)
-        facts, metrics = FactsCache(), Metrics()
-        lookups = Lookups(database)
-        herald = Herald(AheadNews(rig.redis, rig.settings.redis), storage, rig.settings.storage)
-        self.uploads = UploadService(rig.settings.limits, database, lookups, storage, facts, herald)
-        self.chunks = ChunkService(self.uploads, storage, facts, IntakeMemory(rig.settings.http), metrics)
-        self.finalizing = FinalizeService(self.uploads, database, lookups, rig.context.bell, facts, herald)
-        self.files = FileService(rig.settings.limits, database, storage, metrics)
-
-
-def _mortal(rig: Rig, life: Life) -> tuple[Any, Any]:
-    return MortalDatabase(rig.database, life), MortalStorage(rig.storage, life)
-
-
 class World:
     """One run. Everything random comes from `random`, so that a seed tells the whole story."""
 
@@ -89,6 +63,7 @@ class World:
         self._random = random
         self._acts: dict[Callable[[Life], Awaitable[None]], int] = {
             self._create: 3,
+            self._post: 3,
             self._put: 20,
             self._finalize: 6,
             self._abort: 1,
@@ -119,6 +94,16 @@ class World:
         content = self._random.randbytes(self._random.randint(1, MOST_CHUNKS * CHUNK))
         status = await Gateway(self._rig, life).uploads.create(CALLER, NewUpload("a", len(content), chunk_size=CHUNK))
         self.told.append(Told(status.upload.id, content))
+
+    async def _post(self, life: Life) -> None:
+        """A small file in one request. Of one that it was not told of a client knows nothing."""
+        content = self._random.randbytes(self._random.randint(0, CHUNK))
+        about, length = Description(None, {}, {}), len(content)
+        ingest = Gateway(self._rig, life).ingest
+        job = await ingest.take_whole(
+            CALLER, Pieces(_body(content)), filename="a", content_type=None, about=about, length=length
+        )
+        self.told.append(Told(job.upload_id, content, accepted=True))
 
     def _one(self, **wanted: bool) -> Told | None:
         fitting = [told for told in self.told if all(getattr(told, name) == value for name, value in wanted.items())]
@@ -176,7 +161,7 @@ class World:
     # --- the service ------------------------------------------------------------------------------------------
 
     def _worker(self, life: Life) -> Rig:
-        database, storage = _mortal(self._rig, life)
+        database, storage = mortal(self._rig, life)
         return Rig(self._rig.settings, database, storage, self._rig.redis)
 
     async def _run_job(self, life: Life) -> None:
@@ -184,15 +169,17 @@ class World:
             jobs = list(await repository.session.scalars(select(Job).where(Job.state == JobState.QUEUED)))
         if jobs:
             job = self._random.choice(jobs)
+            alike = [other for other in jobs if other.kind == job.kind]
+            ring = {job.id, *(other.id for other in self._random.sample(alike, min(2, len(alike))))}
             # results of metadata jobs are written by a task of their own, which a Crash would end and nobody notice
             mortal = life if job.kind == JobKind.FINALIZE else Life(None)
-            await self._worker(mortal).parts.runner.run_job({}, job.id, 0)
+            await self._worker(mortal).parts.runner.run_jobs({}, sorted(ring))
 
     async def _sweep(self, life: Life) -> None:
         await self._worker(life).parts.sweep.once()
 
     async def _fsck(self, life: Life) -> None:
-        database, storage = _mortal(self._rig, life)
+        database, storage = mortal(self._rig, life)
         checker = Fsck(database, storage)
         async for finding in checker.findings():
             await checker.repair(finding)
@@ -213,6 +200,12 @@ class World:
             await repository.session.execute(queued.values(next_attempt_at=db_now(-1)))
             published = update(Upload).where(Upload.state == UploadState.COMPLETE)
             await repository.session.execute(published.values(finished_at=db_now(-60)))
+
+    async def _patience_runs_out(self) -> None:
+        """Nobody stores bytes any more."""
+        async with self._rig.database.transaction() as repository:
+            begun = update(Job).where(Job.state == JobState.QUEUED, Job.started_at.is_not(None))
+            await repository.session.execute(begun.values(started_at=db_now(-120)))
 
     async def abandon(self, upload_id: str) -> None:
         """Nobody has sent anything for a month."""
@@ -276,6 +269,7 @@ class World:
             await self.abandon(upload_id)
         for _ in range(20):
             await self.leases_run_out()
+            await self._patience_runs_out()
             await self._rig.parts.sweep.once()
             async with self._rig.database.reading() as repository:
                 queued = list(await repository.session.scalars(select(Job.id).where(Job.state == JobState.QUEUED)))
@@ -300,7 +294,9 @@ class World:
         assert {entry.name for entry in (self._root / TENANT / "uploads").glob("*")} == open_now
         assert {path.name for path in (self._root / TENANT / "files").glob("*/*")} == files
         assert [row.id for row in uploads if row.state == UploadState.FINALIZING] == []
-        lost = [job.error_code for job in jobs if job.state != JobState.SUCCEEDED]
+        known = {told.id for told in self.told}  # what nobody was told of may have failed
+        failed = [job for job in jobs if job.state != JobState.SUCCEEDED]
+        lost = [job.error_code for job in failed if job.upload_id in known or job.error_code != "upload_gone"]
         assert lost == [], lost
 
 
