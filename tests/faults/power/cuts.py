@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Timer
+from typing import Protocol, TypeVar
 
 import pytest
 
@@ -16,6 +17,15 @@ from tests.faults.points.checks import Findings, check_acknowledged, check_end, 
 from tests.faults.points.nursery import Nursery
 from tests.faults.power.image import Image, mounted, why_not
 from tests.faults.power.site import CHUNK, CONTENT, END_SECONDS, Client, Site, nothing_waits, until
+
+
+class Runs(Protocol):
+    """A client; `run` ends when the power goes."""
+
+    def run(self) -> bool: ...
+
+
+Sender = TypeVar("Sender", bound=Runs)
 
 
 @dataclass(frozen=True)
@@ -60,10 +70,10 @@ class PowerCuts:
         only what the cut left is checked.
         """
         outcome = Outcome()
-        with self._place(database_aside) as (image, aside):
+        with self.place(database_aside) as (image, aside):
             site = Site(self.nursery, image.folder, aside, self.redis_url, without)
             try:
-                client = self._interrupted(image, site, moment)
+                client = self.interrupted(image, site, moment, Client)
                 self._check(image, client, outcome.found)
                 if without is None:
                     self._go_on(site, client, outcome)
@@ -72,7 +82,7 @@ class PowerCuts:
         return outcome
 
     @contextmanager
-    def _place(self, database_aside: bool) -> Iterator[tuple[Image, Path]]:
+    def place(self, database_aside: bool = False) -> Iterator[tuple[Image, Path]]:
         """A new file system with an empty database on it or aside, and a folder aside."""
         self.made += 1
         aside = self.folder / f"cut-{self.made}"
@@ -84,8 +94,8 @@ class PowerCuts:
             image.sync()
             yield image, aside
 
-    def _interrupted(self, image: Image, site: Site, moment: Moment) -> Client:
-        """Upload until the power goes; afterwards the file system is what the disk has."""
+    def interrupted(self, image: Image, site: Site, moment: Moment, sender: Callable[..., Sender]) -> Sender:
+        """Let a client send until the power goes; afterwards the file system is what the disk has."""
         timers: list[Timer] = []
 
         def power_off() -> None:
@@ -101,7 +111,7 @@ class PowerCuts:
                     timers[0].start()
 
         with closing(site.start()) as http:
-            client = Client(http, heard)
+            client = sender(http, heard)
             client.run()
             for timer in timers:
                 timer.join() if moment.delay else None

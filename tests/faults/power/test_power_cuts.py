@@ -10,6 +10,7 @@ from tests.faults.points.checks import Findings
 from tests.faults.points.nursery import Nursery, nursery
 from tests.faults.power.cuts import Moment, PowerCuts, power_cuts
 from tests.faults.power.site import CHUNK_COUNT
+from tests.faults.power.small import FILES, small_cut
 from tests.fixtures.faults import FaultReport
 
 SHORT = [Moment("chunk", 5), Moment("accepted", delay=0.01), Moment("published")]
@@ -62,3 +63,17 @@ def test_a_storage_that_loses_power_alone_has_every_file_that_the_database_knows
 
     faults.note(total.row("power cut on ext4 (storage alone)"))
     assert total.problems == []
+
+
+@pytest.mark.timeout(900)
+def test_small_files_that_were_acknowledged_are_ready_after_a_power_cut(power: PowerCuts, faults: FaultReport) -> None:
+    total, longest = Findings(), 0.0
+    for count in range(1, FILES + 1, 4) if faults.full else (FILES // 2,):
+        outcome = small_cut(power, Moment("accepted", count))
+        total.add(outcome.found)
+        longest = max(longest, outcome.recovery)
+
+    faults.note(total.row("power cut on ext4 (small files, database and storage)", longest))
+    assert total.problems == []
+    assert total.files_checked >= total.points
+    assert longest < LONGEST_RECOVERY
