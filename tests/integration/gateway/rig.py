@@ -132,9 +132,11 @@ class Gateway:
 
     @property
     def services(self) -> Services:
-        """The inside of a gateway that runs in a thread."""
+        """The inside of a gateway that runs in a thread; waits until it has opened everything."""
         assert self.server is not None
-        services: Services = self.server.config.app.state.services  # type: ignore[union-attr]
+        state = self.server.config.app.state  # type: ignore[union-attr]
+        until(lambda: hasattr(state, "services"))
+        services: Services = state.services
         return services
 
     def waiting_polls(self) -> int:

@@ -66,6 +66,7 @@ def test_with_a_shutdown_delay_it_is_not_ready_but_serves_new_connections_until_
 
 def test_a_second_interrupt_ends_the_shutdown_delay(folder: Path, redis_server: str, free_port: int) -> None:
     with gateway_process(folder, redis_server, free_port, SHUTDOWN_DELAY="300") as (gateway, process):
+        assert gateway.http.get("/readyz").status_code == 200  # it listens a moment before it minds signals
         process.send_signal(signal.SIGINT)
         until(lambda: gateway.http.get("/readyz").status_code == 503)
         process.send_signal(signal.SIGINT)
