@@ -13,6 +13,7 @@ from gateway.problems import MEDIA_TYPE, TYPE_BASE
 from gateway.protocol import MAX_HEAD
 from tests.fixtures.nginx import nginx
 from tests.fixtures.topology import Topology
+from tests.integration.gateway.rig import until
 from tests.integration.gateway.tus.client import Tus, metadata
 from tests.integration.gateway.wire import Wire
 
@@ -50,7 +51,7 @@ def test_a_request_id_that_no_gateway_would_take_is_replaced_by_the_one_that_ngi
 
     made = answer.json()["request_id"]
     assert len(made) == 32
-    assert f'"request_id":"{made}"' in behind_nginx.proxy.log.read_text()
+    until(lambda: f'"request_id":"{made}"' in behind_nginx.proxy.log.read_text())  # written after the answer
 
 
 def test_probes_and_metrics_are_not_for_the_outside(client: httpx.Client) -> None:
