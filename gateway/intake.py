@@ -47,11 +47,16 @@ class IntakeMemory:
 
     def read_size(self, most: int = READ_MOST) -> int:
         """Bytes that one body may have unread, `most` where there is enough memory."""
-        return max(READ_LEAST, min(most, self._half - self.held - self.unread))
+        return max(READ_LEAST, min(most, self._share()))
 
     def batch_size(self) -> int:
         """Bytes to gather before the next write."""
-        return SMALL_BATCH if self.is_short else self._batch
+        return max(SMALL_BATCH, min(self._batch, self._share()))
+
+    def _share(self) -> int:
+        """What one body may take of what is free: half, so that with ever more bodies all shares become smaller, in
+        place of large ones for the first and the least for the rest."""
+        return (self._half - self.held - self.unread) // 2
 
     def has_room_for(self, length: int) -> bool:
         """Whether a body of `length` bytes may be held until it has arrived whole."""

@@ -149,7 +149,17 @@ def test_reads_shrink_as_memory_fills_but_never_end(memory: IntakeMemory) -> Non
     for held, unread in ((0, 0), (15, 0), (15 * MIB, MIB - 100_000), (16 * MIB, 0), (100 * MIB, 100 * MIB)):
         memory.held, memory.unread = held, unread
         sizes.append(memory.read_size())
-    assert sizes == [READ_MOST, READ_MOST, 100_000, READ_LEAST, READ_LEAST]
+    assert sizes == [READ_MOST, READ_MOST, 50_000, READ_LEAST, READ_LEAST]
+
+
+def test_batches_become_smaller_before_half_of_the_memory_is_held(memory: IntakeMemory) -> None:
+    sizes = []
+    for _ in range(30):
+        sizes.append(memory.batch_size())
+        memory.held += sizes[-1]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) > 4
+    assert (sizes[0], sizes[-1]) == (MIB, SMALL_BATCH)
 
 
 async def test_a_batch_of_tiny_pieces_has_no_more_than_one_gather_write_takes(
