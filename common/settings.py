@@ -206,7 +206,7 @@ class HttpSettings(Group):
     intake_memory: Size = Field(
         32 * MIB,
         ge=MIB,
-        description="Bytes that all bodies of one process hold, about; above half of it reads and writes shrink.",
+        description="Bytes that all bodies of one process hold, about; reads and writes shrink as half of it fills.",
     )
     accel_redirect: str = Field(
         "",

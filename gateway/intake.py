@@ -2,8 +2,8 @@
 
 A body arrives in pieces of tens of KiB. They are gathered, without copying, to batches of about 1 MiB for one gather
 write each; the next piece is asked for only when the storage asks for the next batch, so a slow disk slows the client
-down instead of filling memory. All bodies of a process share one budget: above half of it reads and batches shrink and
-nothing is gathered while a batch is being written.
+down instead of filling memory. All bodies of a process share one budget: reads and batches shrink as half of it fills,
+and then nothing is gathered while a batch is being written.
 """
 
 from __future__ import annotations
