@@ -7,7 +7,7 @@ import asyncio
 import base64
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from awscrt import checksums
 
 from common.errors import ChunkBusy, NotAppendable, OffsetMismatch, UploadNotOpen
 from common.storage.base import Receipt, Segment, Source, UploadKey
+from common.storage.s3.body import HeldBody
 from common.storage.s3.context import Store
 from common.storage.s3.probe import CRC64, b64_crc64
 from common.storage.s3.records import Entry, StoredPiece
@@ -22,6 +23,9 @@ from common.storage.s3.streams import Streams
 from common.storage.s3.uploads import Upload, Uploads, delete_objects
 from common.storage.streaming import Piece
 
+# Bytes that bodies without a slot hold together, as long as that leaves each the least: every piece is a request.
+LITTLE_OF_ALL = 32 * 1024 * 1024
+LEAST_HELD = 64 * 1024
 PIECE_SECONDS = 30.0  # two requests for each, and what is lost of a slow body when a process is killed
 
 
@@ -35,6 +39,12 @@ class Appender:
         self._slots = slots
         self._most = most
         self._appending: dict[UploadKey, asyncio.Lock] = {}
+        self._bodies = 0
+
+    @property
+    def little(self) -> int:
+        """Bytes that a body without a slot may hold: fewer, the more bodies there are."""
+        return max(LEAST_HELD, min(self._store.settings.s3_held_chunk, LITTLE_OF_ALL // max(1, self._bodies)))
 
     def piece(self, chunk_size: int, offset: int) -> Piece:
         """Up to the next part of the future file: one that lies in one object is copied by the store alone."""
@@ -76,36 +86,48 @@ class Appender:
     @asynccontextmanager
     async def room(self) -> AsyncIterator[_Room]:
         """What one body may hold."""
-        async with AsyncExitStack() as stack:
-            yield _Room(stack, self._slots, self._store.settings.s3_held_chunk, self._most)
+        self._bodies += 1
+        try:
+            async with AsyncExitStack() as stack:
+                yield _Room(self, stack, self._slots, self._most)
+        finally:
+            self._bodies -= 1
 
-    async def put(self, upload: Upload, offset: int, content: bytes) -> StoredPiece:
+    async def put(self, upload: Upload, offset: int, buffers: Sequence[bytes]) -> StoredPiece:
         """Store one piece under a name that nobody knows yet."""
-        crc64 = checksums.crc64nvme(content)
-        key = upload.keys.piece(offset, secrets.token_hex(8))
+        crc64 = 0
+        for buffer in buffers:
+            crc64 = checksums.crc64nvme(buffer, crc64)
+        key, body = upload.keys.piece(offset, secrets.token_hex(8)), HeldBody(buffers)
         can = await self._store.capabilities()
         checksum: dict[str, Any] = {"ChecksumCRC64NVME": b64_crc64(crc64)}
         if can.trailer != CRC64:
-            digest = await asyncio.to_thread(lambda: hashlib.md5(content, usedforsecurity=False).digest())
-            checksum = {"ContentMD5": base64.b64encode(digest).decode()}
-        await self._store.client.call("put_object", Key=key, Body=content, **checksum)
-        return StoredPiece(offset, len(content), crc64, key)
+            checksum = {"ContentMD5": base64.b64encode(await asyncio.to_thread(_md5, buffers)).decode()}
+        await self._store.client.call("put_object", Key=key, Body=body, ContentLength=len(body), **checksum)
+        return StoredPiece(offset, len(body), crc64, key)
+
+
+def _md5(buffers: Sequence[bytes]) -> bytes:
+    digest = hashlib.md5(usedforsecurity=False)
+    for buffer in buffers:
+        digest.update(buffer)
+    return digest.digest()
 
 
 class _Room:
     """Memory of one body: a little always, a whole piece where there is a slot. Nobody waits for one: a body without
     makes smaller pieces, which cost the store more and the others nothing."""
 
-    def __init__(self, stack: AsyncExitStack, slots: asyncio.Semaphore, little: int, most: int) -> None:
+    def __init__(self, appender: Appender, stack: AsyncExitStack, slots: asyncio.Semaphore, most: int) -> None:
+        self._appender = appender
         self._stack = stack
         self._slots = slots
-        self._little = little
         self._most = most
         self._mine = False
 
     async def allows(self, held: int) -> bool:
         """Whether more than `held` bytes may be held."""
-        if held < self._little or self._mine:
+        if held < self._appender.little or self._mine:
             return held < self._most
         if not self._slots.locked():
             await self._stack.enter_async_context(self._slots)
@@ -146,6 +168,6 @@ class _Filling:
     async def _put(self) -> None:
         if self._size == 0:
             return
-        self._pieces.append(await self._appender.put(self._upload, self._offset, b"".join(self._held)))
+        self._pieces.append(await self._appender.put(self._upload, self._offset, self._held))
         self._offset += self._size
         self._held, self._size = [], 0

@@ -135,6 +135,40 @@ class StreamBody:
         self._ready_bytes += sum(map(len, batch))
 
 
+class HeldBody:
+    """Bytes that are here, in the pieces in which they came. aiobotocore sends them without joining them, a few at a
+    time as the connection takes them, and again where the store asks for it."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
+        self._length = sum(map(len, pieces))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Every iteration begins at the beginning; there is nowhere else to go."""
+        if offset != 0 or whence != 0:
+            raise io.UnsupportedOperation("a body is sent from its beginning")
+        return 0
+
+    async def read(self) -> bytes:
+        """All of it: botocore takes as a body what can be read, and then iterates."""
+        return b"".join(self._pieces)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        together: list[bytes] = []
+        size = 0
+        for piece in self._pieces:
+            together.append(piece)
+            size += len(piece)
+            if size >= LEAST:
+                yield together[0] if len(together) == 1 else b"".join(together)
+                together, size = [], 0
+        if together:
+            yield b"".join(together)
+
+
 async def gathered(source: Source, most: int, ask: Callable[[int], Awaitable[None]] | None = None) -> bytes:
     """The whole body, in memory. `ask` is awaited with the bytes so far before more are taken.
 

@@ -9,9 +9,20 @@ import pytest
 from awscrt.checksums import crc64nvme
 
 from common.errors import StorageUnavailable
-from common.storage.base import ObjectKey, Segment, UploadKey
+from common.storage.base import ObjectKey, SealPlan, Segment, UploadKey, UploadShape
 from common.storage.s3 import S3Storage
-from tests.contract.storage_parts import beginning, content_of, digests_of, put, put_all, random_bytes, receipt_of, seal
+from tests.contract.storage_parts import (
+    Body,
+    Watcher,
+    beginning,
+    content_of,
+    digests_of,
+    put,
+    put_all,
+    random_bytes,
+    receipt_of,
+    seal,
+)
 from tests.fixtures.faulty_store import FaultyStore, Kind, Request
 
 CHUNK = 5 * 1024**2  # as small as a part may be; it streams
@@ -95,6 +106,19 @@ async def test_a_part_that_never_arrives_leaves_no_receipt_and_can_be_sent_again
     store.heal()
     assert await storage.receipts(upload) == []
     assert await put(storage, upload, offset, content) == receipt_of(offset, content)
+
+
+@pytest.mark.parametrize("kind", ["slow_down", "drop", "cut_body", "lose_answer"])
+async def test_a_piece_of_an_append_is_sent_again_whole(
+    storage: S3Storage, store: FaultyStore, upload: UploadKey, target: ObjectKey, kind: Kind
+) -> None:
+    await storage.begin(upload, UploadShape(len(CONTENT), CHUNK, target, stream=True))
+    store.next("put", kind)
+    receipt = await storage.append(upload, Segment(0, CHUNK), Body(CONTENT[:CHUNK]))
+    assert receipt == receipt_of(0, CONTENT[:CHUNK])
+    await storage.append(upload, Segment(CHUNK, CHUNK), Body(CONTENT[CHUNK:]))
+    sealed = await storage.seal(upload, SealPlan(target, len(CONTENT), CHUNK, stream=True), Watcher().watch)
+    assert sealed.digests == digests_of(CONTENT)
 
 
 @pytest.mark.parametrize("request_kind", ["put", "create"])

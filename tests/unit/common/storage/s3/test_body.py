@@ -6,7 +6,7 @@ import io
 import pytest
 
 from common.errors import BodyIncomplete, FileTooLarge
-from common.storage.s3.body import LEAST, StreamBody, gathered
+from common.storage.s3.body import LEAST, HeldBody, StreamBody, gathered
 from tests.contract.storage_parts import Body, Cut, random_bytes
 
 CONTENT = random_bytes(5 * LEAST + 100)
@@ -111,3 +111,32 @@ async def test_more_is_taken_only_after_it_was_asked_for() -> None:
 
     await gathered(Body(CONTENT, batch=LEAST), len(CONTENT), ask)
     assert asked == [LEAST, 2 * LEAST, 3 * LEAST, 4 * LEAST, 5 * LEAST, len(CONTENT)]
+
+
+# --- bytes that are held ------------------------------------------------------------------------------------
+
+
+async def sent(body: HeldBody) -> list[bytes]:
+    return [piece async for piece in body]
+
+
+async def test_held_bytes_are_sent_in_the_pieces_in_which_they_came_and_not_copied() -> None:
+    pieces = [random_bytes(LEAST, seed) for seed in range(3)]
+    assert [id(piece) for piece in await sent(HeldBody(pieces))] == [id(piece) for piece in pieces]
+
+
+async def test_small_pieces_go_together() -> None:
+    body = HeldBody([CONTENT[start : start + 100] for start in range(0, len(CONTENT), 100)])
+    pieces = await sent(body)
+    assert b"".join(pieces) == CONTENT
+    assert len(body) == len(CONTENT)
+    assert all(LEAST <= len(piece) < LEAST + 100 for piece in pieces[:-1])
+
+
+async def test_held_bytes_may_be_sent_again() -> None:
+    body = HeldBody([CONTENT])
+    assert await sent(body) == [CONTENT]
+    assert body.seek(0) == 0
+    assert await sent(body) == [CONTENT]
+    with pytest.raises(io.UnsupportedOperation):
+        body.seek(1)
