@@ -220,11 +220,17 @@ class AsyncClient:
         """Remove a file for good."""
         await self._delete(f"/v1/files/{_id(file_id)}")
 
-    async def post_file(self, data: bytes, filename: str, *, content_type: str = "application/octet-stream") -> Job:
-        """Send one small file in one request; the job that will publish it. The request is not repeated when its
-        outcome is unknown: the call has no idempotency key, and two files could come of it."""
+    async def post_file(
+        self, data: bytes, filename: str, *, content_type: str = "application/octet-stream", wait: int = 0
+    ) -> Job:
+        """Send one small file in one request; the job that will publish it. With `wait` the server holds the answer up
+        to that many seconds until it is finished. The request is not repeated when its outcome is unknown: the call has
+        no idempotency key, and two files could come of it."""
         headers = {"Content-Type": content_type, "Content-Disposition": attachment(filename)}
-        call = Call("POST", "/v1/files", headers=headers, body=data, repeatable=False)
+        if wait > 0:
+            headers["Prefer"] = f"wait={wait}"  # RFC 7240
+        limit = wait + 60.0
+        call = Call("POST", "/v1/files", headers=headers, body=data, repeatable=False, read_timeout=limit)
         return Job.parse(await self._transport.send_json(call))
 
     # more than a call

@@ -136,8 +136,10 @@ class Client:
     def delete_file(self, file_id: str) -> None:
         self._run(self._client.delete_file(file_id))
 
-    def post_file(self, data: bytes, filename: str, *, content_type: str = "application/octet-stream") -> Job:
-        return self._run(self._client.post_file(data, filename, content_type=content_type))
+    def post_file(
+        self, data: bytes, filename: str, *, content_type: str = "application/octet-stream", wait: int = 0
+    ) -> Job:
+        return self._run(self._client.post_file(data, filename, content_type=content_type, wait=wait))
 
     def upload_file(self, path: str | os.PathLike[str], options: UploadOptions | None = None) -> UploadResult:
         return self._run(self._client.upload_file(path, options))

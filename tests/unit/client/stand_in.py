@@ -227,7 +227,8 @@ class StandIn:
     async def post_file(self, request: Request) -> Response:
         content = await request.body()
         file_id = self.add_file(content, request.headers["content-disposition"])
-        return JSONResponse({"id": str(uuid.uuid4()), "state": "queued", "file_id": file_id}, 202)
+        state, status = ("succeeded", 200) if "wait=" in request.headers.get("prefer", "") else ("queued", 202)
+        return JSONResponse({"id": str(uuid.uuid4()), "state": state, "file_id": file_id}, status)
 
     async def file(self, request: Request) -> Response:
         file = self.files.get(request.path_params["id"])

@@ -122,6 +122,11 @@ async def test_a_file_sent_in_one_request_is_repeated_when_it_was_not_taken(
     assert stand_in.files[str(job.file_id)]["filename"].endswith("filename*=UTF-8''%C3%BC.txt")
 
 
+async def test_a_file_sent_in_one_request_may_be_waited_for(client: AsyncClient) -> None:
+    assert not (await client.post_file(b"content", "a.txt")).finished
+    assert (await client.post_file(b"content", "a.txt", wait=20)).succeeded
+
+
 @pytest.mark.parametrize("wrong", ["", ".", ".."])
 async def test_a_text_that_would_change_the_path_is_no_id(client: AsyncClient, wrong: str) -> None:
     with pytest.raises(InvalidArgumentError):
