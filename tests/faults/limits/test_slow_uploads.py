@@ -20,6 +20,7 @@ MIB = 1024 * 1024
 SHORT, FULL = 256, 1000  # uploads at once
 SHORT_OVER_S3 = 64  # the store and the gateway take half a minute of processor time for 256; `make faults` has 1000
 CHUNK = 5 * MIB
+SHORT_BODY = 2 * MIB  # of each upload where there is no smallest part; all of them are three times the budget
 SMALL, LARGE = 16 * 1024, 64 * 1024  # bytes that a client sends before all others have sent as many
 SLOWLY = 512 * 1024  # bytes of each body that come in small pieces
 MOST = 160 * MIB  # design: at 256 slow uploads; also where they all hurry at the same moment
@@ -60,21 +61,21 @@ class Peaks:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a client makes an upload of one body, and the head of the request that brings it."""
+    """How a client makes an upload of one body of so many bytes, and the head of the request that brings it."""
 
-    create: Callable[[Gateway], Json]
+    create: Callable[[Gateway, int], Json]
     head: str
     status: bytes
 
 
-def stream(gateway: Gateway) -> Json:
+def stream(gateway: Gateway, size: int) -> Json:
     """A new upload of tus; as with a chunk, the body alone does not finish it."""
-    answer = gateway.http.post("/tus/", headers={"Tus-Resumable": "1.0.0", "Upload-Length": str(2 * CHUNK)})
+    answer = gateway.http.post("/tus/", headers={"Tus-Resumable": "1.0.0", "Upload-Length": str(2 * size)})
     assert answer.status_code == 201, answer.text
     return {"id": answer.headers["location"].rpartition("/")[2]}
 
 
-CHUNKS = Protocol(lambda gateway: gateway.create(CHUNK, chunk_size=CHUNK), "PUT /v1/uploads/{id}/chunks/0", b"200")
+CHUNKS = Protocol(lambda gateway, size: gateway.create(size, chunk_size=size), "PUT /v1/uploads/{id}/chunks/0", b"200")
 APPENDS = Protocol(stream, "PATCH /tus/{id}", b"204")
 FIELDS = "Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Type: application/offset+octet-stream"  # of tus alone
 
@@ -120,13 +121,14 @@ def test_slow_uploads_side_by_side_stay_within_the_memory_budget(
 ) -> None:
     count = FULL if faults.full else SHORT_OVER_S3 if place else SHORT
     gateway = running.gateway
-    uploads = [protocol.create(gateway) for _ in range(count)]
+    size = CHUNK if faults.full or place else SHORT_BODY
+    uploads = [protocol.create(gateway, size) for _ in range(count)]
     base, descriptors, peaks = running.rss(), running.descriptors(), Peaks()
 
-    answers = asyncio.run(send(running, protocol, uploads, bytes(CHUNK), peaks))
+    answers = asyncio.run(send(running, protocol, uploads, bytes(size), peaks))
 
     assert {answer.split()[1] for answer in answers} == {protocol.status}
-    assert all(gateway.look(upload)["received_bytes"] == CHUNK for upload in (uploads[0], uploads[-1]))
+    assert all(gateway.look(upload)["received_bytes"] == size for upload in (uploads[0], uploads[-1]))
     until(lambda: gateway.metric("sluice_intake_bytes") == 0)
     until(lambda: running.descriptors() <= descriptors + POOL * 3)
     measured = f"{base // MIB} MiB before, {peaks.slow // MIB} at the peak, {peaks.fast // MIB} when they hurry"
