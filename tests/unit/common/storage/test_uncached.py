@@ -2,13 +2,19 @@
 
 import ctypes
 import errno
+import hashlib
 import mmap
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from common.digests import SHA_256, StreamHasher
+from common.storage.ahead import checking
+from common.storage.base import SealWatch, Segment
+from common.storage.readback import read_back
 from common.storage.uncached import RWF_DONTCACHE, UncachedReads
 
 SIZE = 1024 * 1024
@@ -63,6 +69,15 @@ def test_what_was_in_the_page_cache_stays_there(evicted: int) -> None:
     os.pread(evicted, SIZE, 0)
     assert read(UncachedReads(evicted)) == CONTENT
     assert is_cached(evicted, 0)
+
+
+def test_verifying_leaves_nothing_in_the_page_cache(evicted: int) -> None:
+    watch = SealWatch(lambda done: None, threading.Event(), lambda: True)
+    found = read_back(evicted, [Segment(0, SIZE)], StreamHasher([SHA_256]), watch)
+    with checking(evicted, [Segment(0, SIZE)], watch) as checks:
+        assert checks.crcs() == found.crcs
+    assert found.digests == {SHA_256: hashlib.sha256(CONTENT).digest()}
+    assert not is_cached(evicted, SIZE // 2)
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
