@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
+from common.digests import to_hex
 from common.errors import (
     FileTooLarge,
     InconsistentLength,
@@ -36,13 +37,16 @@ async def append_body(
     streams: StreamService,
     appends: AppendService,
 ) -> StreamStatus:
-    """Append at `offset`; `Content-Digest` is compared before any of it counts (section 9.2).
+    """Append at `offset`; `Content-Digest` is compared before any of it counts (section 9.2), `Repr-Digest` of the last
+    bytes with the whole, by the job (section 9.1).
 
     Raises InconsistentLength, also for more bytes than the upload has, which ends it (section 4.4.2); UploadEnded; and
     what `AppendService.append` raises.
     """
     declared = merged_digests([request.headers.getlist("content-digest")])
-    wanted = Append(offset, content_length(request), declared, complete or (None if dialect.length_ends else False))
+    whole = to_hex(merged_digests([request.headers.getlist("repr-digest")])) if complete else {}
+    ends = complete or (None if dialect.length_ends else False)
+    wanted = Append(offset, content_length(request), declared, ends, whole)
     try:
         return await appends.append(caller, upload_id, wanted, Pieces(body_of(request)))
     except UploadTooLong as error:

@@ -8,7 +8,8 @@ of them with it.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from common.db.models import Upload
 from common.digests import Digests, StreamHasher
@@ -19,6 +20,7 @@ from common.telemetry import Metrics, get_logger
 from gateway.intake import Intake, IntakeMemory, Pieces, compare_digests
 from gateway.service.caller import Caller
 from gateway.service.herald import Herald
+from gateway.service.requests import agreed_digests, check_digests
 from gateway.service.streams import StreamService, StreamStatus, require_open, require_own_bytes
 from gateway.service.turns import Turns
 
@@ -29,12 +31,14 @@ log = get_logger(__name__)
 class Append:
     """A request to append. `offset`: where the client believes that the stream ends; `length`: what Content-Length
     says (bytes), None without one; `declared`: digests of the body; `complete`: whether these bytes are the last.
-    None: they are the last when the size is reached."""
+    None: they are the last when the size is reached. `whole`: digests of the whole in hex, by algorithm, which count
+    where the last bytes are said to be that; they are compared by the job, beside those of the creation."""
 
     offset: int
     length: int | None = None
     declared: Digests | None = None
     complete: bool | None = None
+    whole: Mapping[str, str] = field(default_factory=dict)
 
 
 class AppendService:
@@ -61,9 +65,9 @@ class AppendService:
         before all that can be refused without it.
 
         Raises UploadNotFound, UploadNotOpen, NotAppendable, OffsetMismatch (with `expected_offset`), UploadTooLong,
-        FileTooLarge, SizeConflict (complete at another size), DigestMismatch, AppendInterrupted (somebody else came,
-        or the server ends; what arrived is kept), BodyIncomplete and BodyTimeout (the same), ChunkBusy,
-        InsufficientStorage, StorageUnavailable.
+        FileTooLarge, SizeConflict (complete at another size), InvalidDigest (of the whole), DigestMismatch,
+        AppendInterrupted (somebody else came, or the server ends; what arrived is kept), BodyIncomplete and BodyTimeout
+        (the same), ChunkBusy, InsufficientStorage, StorageUnavailable.
         """
         async with self._turns.take(caller, upload_id, pieces):
             upload = await self._streams.load(caller, upload_id)
@@ -74,6 +78,7 @@ class AppendService:
             if wanted.offset != end:
                 raise OffsetMismatch.at(end, wanted.offset)
             self._check_length(upload, wanted)
+            whole = agreed_digests(upload.digests, check_digests(wanted.whole)) if wanted.complete else None
             end = await self._receive(caller, upload, wanted, pieces)
             if wanted.complete is False:
                 return StreamStatus(upload, end, upload.job_id)
@@ -83,7 +88,7 @@ class AppendService:
                 raise SizeConflict(
                     f"The upload has {upload.size} bytes; these were the last, at {end}.", size=upload.size
                 )
-            return await self._streams.finished(caller, upload, end, said=wanted.complete is True)
+            return await self._streams.finished(caller, upload, end, said=wanted.complete is True, digests=whole)
 
     def _check_length(self, upload: Upload, wanted: Append) -> None:
         """Refuse before the first read what says itself that it is too long."""

@@ -20,7 +20,7 @@ from common.tracing import NO_TRACER, Attributes, Tracer
 from gateway.service.caller import Caller
 from gateway.service.facts import FactsCache
 from gateway.service.herald import Herald
-from gateway.service.requests import check_digests
+from gateway.service.requests import agreed_digests, check_digests
 from gateway.service.uploads import HAS_JOB, UploadService
 
 log = get_logger(__name__)
@@ -69,7 +69,7 @@ class FinalizeService:
         status = await self._uploads.status_of(upload)
         if status.missing:
             raise ChunksMissing("Send the chunks in `missing`, then finalize again.", missing=status.missing)
-        declared = _merged(upload.digests, given)
+        declared = agreed_digests(upload.digests, given)
         said = Said(upload.size or 0, upload.description, upload.meta, upload.tags, declared)
         return await self.start_job(caller, upload, said, given)
 
@@ -144,11 +144,3 @@ class FinalizeService:
         if job is None:
             raise UploadNotOpen(f"The upload is {upload.state}; its job was removed.", state=upload.state)
         return job
-
-
-def _merged(created_with: dict[str, str], given: dict[str, str]) -> dict[str, str]:
-    """Digests declared at create and at finalize; the same algorithm must not be declared twice differently."""
-    for name, value in given.items():
-        if created_with.get(name, value) != value:
-            raise InvalidDigest(f"The {name} digest differs from the one given when the upload was created.")
-    return {**created_with, **given}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.digests import parse_hex, to_hex
-from common.errors import FileTooLarge, InvalidRequest, MetadataTooLarge
+from common.errors import FileTooLarge, InvalidDigest, InvalidRequest, MetadataTooLarge
 from common.names import check_extension, clean_filename
 from common.settings import LimitsSettings
 
@@ -84,6 +84,14 @@ def check_content_type(content_type: str | None) -> str | None:
 def check_digests(digests: Mapping[str, str]) -> dict[str, str]:
     """Digests in normal form; raises InvalidDigest."""
     return to_hex(parse_hex(digests))
+
+
+def agreed_digests(created_with: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Digests declared at create and at the end; raises InvalidDigest where an algorithm has two different values."""
+    for name, value in given.items():
+        if created_with.get(name, value) != value:
+            raise InvalidDigest(f"The {name} digest differs from the one given when the upload was created.")
+    return {**created_with, **given}
 
 
 def check_about(about: Description, limits: LimitsSettings) -> Description:

@@ -182,15 +182,18 @@ class StreamService:
             await self._begin_anew(caller, upload)
             return 0
 
-    async def finished(self, caller: Caller, upload: Upload, end: int, *, said: bool = False) -> StreamStatus:
+    async def finished(
+        self, caller: Caller, upload: Upload, end: int, *, said: bool = False, digests: dict[str, str] | None = None
+    ) -> StreamStatus:
         """Whoever sees that all has come makes the job: a process may have died between the last byte and it. `said`:
-        the client has just told that these were the last."""
+        the client has just told that these were the last; `digests`: all that it has declared of the whole by now."""
         if (upload.surface or {}).get(_EXPLICIT) and not said:
             return StreamStatus(upload, end, upload.job_id)
         if upload.partial and upload.state == UploadState.OPEN and end == upload.size:
             await self._assembling.completed(caller, upload)
         if upload.state == UploadState.OPEN and not upload.partial and end == upload.size:
-            about = Said(end, upload.description, upload.meta, upload.tags, upload.digests)
+            declared = upload.digests if digests is None else digests
+            about = Said(end, upload.description, upload.meta, upload.tags, declared)
             job: Job = await self._finalizing.start_job(caller, upload, about)
             return StreamStatus(await self.load(caller, upload.id), end, job.id)
         return StreamStatus(upload, end, upload.job_id)

@@ -159,6 +159,39 @@ def test_a_file_with_another_digest_is_told_so_and_is_gone(client: Resumable) ->
     assert client.ask("HEAD", url).status_code == 410
 
 
+def test_the_last_append_may_bring_the_digest_of_the_whole(client: Resumable, gateway: Gateway) -> None:
+    url = client.new()
+    client.patch(url, 0, b"ab", False)
+    answer = client.patch(url, 2, b"c", True, Repr_Digest=digest(b"abc"))
+    assert answer.json()["state"] == "succeeded"  # it waited, since there was something to compare
+    assert finished(gateway, answer)["digests"]["sha-256"] == hashlib.sha256(b"abc").hexdigest()
+
+
+@pytest.mark.parametrize("last", [b"c", b""])
+def test_a_file_with_another_digest_than_the_last_append_says_is_told_so_and_is_gone(
+    client: Resumable, last: bytes
+) -> None:
+    url = client.new()
+    client.patch(url, 0, b"ab", False)
+    answer = client.patch(url, 2, last, True, Repr_Digest=digest(b"abd"))
+    assert_problem(answer, 422, "digest_mismatch")
+    assert client.ask("HEAD", url).status_code == 410
+
+
+def test_the_digest_of_the_last_append_must_be_that_of_the_creation(client: Resumable, gateway: Gateway) -> None:
+    url = client.new(Repr_Digest=digest(b"abc"))
+    answer = client.patch(url, 0, b"abc", True, Repr_Digest=digest(b"abd"))
+    assert_problem(answer, 422, "invalid_digest")
+    assert client.offset(url) == 0  # refused before anything was read
+    assert finished(gateway, client.patch(url, 0, b"abc", True, Repr_Digest=digest(b"abc")))["size"] == 3
+
+
+def test_a_digest_of_the_whole_counts_with_the_last_append_only(client: Resumable, gateway: Gateway) -> None:
+    url = client.new()
+    assert client.patch(url, 0, b"ab", False, Repr_Digest=digest(b"ab")).status_code == 204
+    assert finished(gateway, client.patch(url, 2, b"c", True))["size"] == 3
+
+
 @pytest.mark.parametrize("at_creation", [True, False])
 def test_wanted_digests_come_with_the_last_answer(client: Resumable, at_creation: bool) -> None:
     wanted: dict[str, str | int | None] = {"Want_Repr_Digest": "sha-256=5, md5=9"}
