@@ -140,7 +140,8 @@ class StorageSettings(Group):
         256 * 1024,
         ge=0,
         le=16 * MIB,
-        description="Chunks up to this size are held whole and tried again; larger ones stream through.",
+        description="Chunks up to this size are held whole and tried again; larger ones stream through. Also what an "
+        "append gathers before it is stored, where there are not hundreds.",
     )
     s3_buffer_memory: Size = Field(
         32 * MIB,
