@@ -23,6 +23,7 @@ from tests.contract.storage_parts import (
     receipt_of,
     seal,
 )
+from tests.faults.store.conftest import OpenS3
 from tests.fixtures.faulty_store import FaultyStore, Kind, Request
 
 CHUNK = 5 * 1024**2  # as small as a part may be; it streams
@@ -202,7 +203,8 @@ class Zeros:
             yield [batch]
 
 
-async def test_a_chunk_streams_through_bounded_memory(storage: S3Storage, upload: UploadKey) -> None:
+async def test_a_chunk_streams_through_bounded_memory(open_storage: OpenS3, upload: UploadKey) -> None:
+    storage = await open_storage(s3_timeout="60")  # a body that streams is sent once
     size = 64 * MIB
     await storage.begin(*beginning(upload, 2 * size, size))
     tracemalloc.start()

@@ -27,7 +27,8 @@ class Client:
 
 
 def deadline(client: Any, limit: int | None = None, **settings: Any) -> BodyDeadline:
-    return BodyDeadline(client, HttpSettings.model_validate({"body_idle_timeout": 0.05, **settings}), limit)
+    """With time for clients that only a busy machine keeps waiting."""
+    return BodyDeadline(client, HttpSettings.model_validate({"body_idle_timeout": 20, **settings}), limit)
 
 
 async def read(body: BodyDeadline) -> int:
@@ -42,18 +43,18 @@ async def test_a_body_that_flows_passes() -> None:
 
 async def test_a_body_that_stalls_is_ended() -> None:
     with pytest.raises(BodyTimeout, match="send it again"):
-        await read(deadline(Client([(0, b"a")], ends=False)))
+        await read(deadline(Client([(0, b"a")], ends=False), body_idle_timeout=0.05))
 
 
 async def test_after_the_body_the_client_may_be_silent_for_ever() -> None:
-    body = deadline(Client([(0, b"")]))
+    body = deadline(Client([(0, b"")]), body_idle_timeout=0.05)
     await read(body)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await body()
 
 
-@pytest.mark.parametrize(("rate", "ends"), [(1000, True), (10, False)])
+@pytest.mark.parametrize(("rate", "ends"), [(1000, True), (1, False)])
 async def test_the_rate_is_measured_over_the_window(monkeypatch: pytest.MonkeyPatch, rate: int, ends: bool) -> None:
     monkeypatch.setattr("gateway.deadlines.RATE_WINDOW", 0.03)
     body = deadline(Client([(0.01, b"xx")] * 12), body_min_rate=rate)  # at most 200 bytes a second
