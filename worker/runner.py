@@ -54,6 +54,7 @@ class Runner:
         self._settling = Settling(context, leases, handlers, random)
         self._rings = Gather(self._run_rings, RINGS_AT_ONCE)
         self._running: set[Hold] = set()
+        self._claims = 0  # that are on their way
         self._stopping = False
         self._suspects = SuspectLine()
         self._idle = asyncio.Event()
@@ -90,20 +91,25 @@ class Runner:
 
     async def _run_rings(self, rings: Sequence[Sequence[str]]) -> list[asyncio.Task[None] | None]:
         """One claim for all; what runs then is the same for each of them."""
+        self._go_on()
         holds = await self._claimed([job_id for ring in rings for job_id in ring])
         running = asyncio.create_task(self._run_claimed(holds)) if holds else None
         return [running] * len(rings)
 
     async def _claimed(self, job_ids: Sequence[str]) -> list[Hold]:
+        """What a claim gives belongs to what runs from the first moment on: a worker that stops waits for both."""
+        self._claims += 1
+        self._idle.clear()
         try:
             holds = await self._claim(job_ids)
+            self._running.update(holds)
+            return holds
         except Exception:
             log.exception("job.not_claimed", job_ids=job_ids)
             return []
-        self._running.update(holds)
-        if holds:
-            self._idle.clear()
-        return holds
+        finally:
+            self._claims -= 1
+            self._rest()
 
     async def _run_claimed(self, holds: Sequence[Hold]) -> None:
         together = await self._picked(holds)
@@ -142,7 +148,10 @@ class Runner:
         for hold in holds:
             self._leases.release(hold)
         self._running.difference_update(holds)
-        if not self._running:
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._running and not self._claims:
             self._idle.set()
 
     def stop(self) -> None:

@@ -77,6 +77,8 @@ class Settling:
 
     async def succeeded_together(self, holds: Sequence[Hold]) -> None:
         """The same for jobs that leave nothing to tidy."""
+        if not holds:
+            return
         now = datetime.now(UTC)
         for hold in holds:
             self._leases.release(hold)

@@ -123,7 +123,9 @@ class SmallFiles:
                 return other
             return None
         if error is None:
-            self._context.metrics.sealed_bytes.inc(publication.file.size)
+            file = publication.file
+            log.info("file.published", job_id=publication.hold.job.id, file_id=file.id, size=file.size)
+            self._context.metrics.sealed_bytes.inc(file.size)
             if publication.metadata.state == JobState.SUCCEEDED:
                 self._context.metrics.jobs.labels(kind=JobKind.METADATA, outcome="succeeded").inc()
         return error

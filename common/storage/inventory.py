@@ -85,6 +85,8 @@ class Promises:
     def _holes(self) -> Iterator[int]:
         for tenant in tenants(self._root):
             for entry in _entries(self._root / tenant / "uploads"):
+                if entry.name.endswith((WHOLE, COMING)):  # one file, without holes; many of them may wait
+                    continue
                 try:
                     state = os.stat(os.path.join(entry.path, "data"))  # noqa: PTH116, PTH118  # once per open upload
                 except (FileNotFoundError, NotADirectoryError):

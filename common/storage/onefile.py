@@ -24,7 +24,7 @@ from awscrt.checksums import crc64nvme
 
 from common.chunking import ranges_of
 from common.digests import CRC_64, SHA_256, StreamHasher, crc64_bytes, differing
-from common.errors import ChunksDamaged, FileDigestMismatch, LeaseLost
+from common.errors import ChunksDamaged, FileDigestMismatch, LeaseLost, StorageUnavailable
 from common.storage.again import ReceiptAgain, conflict
 from common.storage.base import Durability, Receipt, SealedObject, SealPlan, SealWatch, Whole
 from common.storage.durable import Folders, sync_folder, write_at
@@ -76,6 +76,8 @@ class OneFile:
         try:
             self._write(paths.coming, whole.batch, durable=durable)
             os.rename(paths.coming, paths.whole)  # noqa: PTH104
+        except FileNotFoundError as error:  # removed meanwhile: a worker has waited for these bytes for long
+            raise StorageUnavailable("The file was given up while it was stored. Send it again.") from error
         except BaseException:
             paths.coming.unlink(missing_ok=True)
             raise

@@ -72,37 +72,43 @@ class WholeService:
 
     async def _start(self, arrived: Sequence[Arrived]) -> list[asyncio.Task[Outcomes]]:
         """The rows of all, in one transaction."""
+        began = time.monotonic()  # before a worker can have heard of any
         share_bell([each.job for each in arrived])
         async with self._database.transaction() as db:
             await db.uploads.insert_all([each.upload for each in arrived])
             await db.jobs.insert_all([each.job for each in arrived])
-        storing = asyncio.create_task(self._store(arrived))
+        storing = asyncio.create_task(self._store(arrived, began))
         return [storing] * len(arrived)
 
-    async def _store(self, arrived: Sequence[Arrived]) -> Outcomes:
+    async def _store(self, arrived: Sequence[Arrived], began: float) -> Outcomes:
         """The bytes of all, then one ring."""
-        began = time.monotonic()
+        uploads = [each.upload for each in arrived]
         try:
             outcomes = await self._storage.put([each.whole for each in arrived])
-        except Exception as error:  # noqa: BLE001 - the storage is not there at all, or has a bug
-            outcomes = [error] * len(arrived)
+        except Exception as error:  # noqa: BLE001 - the storage is not there at all, or has a bug: nothing was stored
+            await self._withdraw(uploads)
+            return dict.fromkeys((upload.id for upload in uploads), error)
         if time.monotonic() - began > PATIENCE:
             outcomes = [StorageUnavailable("The storage took too long. Send the file again.")] * len(arrived)
-        failed = {
-            each.upload.id: outcome
-            for each, outcome in zip(arrived, outcomes, strict=True)
-            if isinstance(outcome, Exception)
-        }
+        pairs = zip(uploads, outcomes, strict=True)
+        failed = {upload.id: outcome for upload, outcome in pairs if isinstance(outcome, Exception)}
         if failed:
-            await self._withdraw([each.upload for each in arrived if each.upload.id in failed])
+            await self._withdraw(await self._removed([upload for upload in uploads if upload.id in failed]))
         await self._bell.ring(*(ring_of(each.job) for each in arrived if each.upload.id not in failed))
         return failed
 
-    async def _withdraw(self, uploads: Sequence[Upload]) -> None:
-        """A full disk must not fill the database. What cannot be removed now fails as a job, and is swept."""
+    async def _removed(self, uploads: Sequence[Upload]) -> list[Upload]:
+        """Those of which nothing is left in the storage. The others keep their rows: they fail as jobs, and are
+        swept."""
+        removed = []
         for upload in uploads:
             with suppress(SluiceError):
                 await self._storage.abort(UploadKey(upload.tenant, upload.id))
+                removed.append(upload)
+        return removed
+
+    async def _withdraw(self, uploads: Sequence[Upload]) -> None:
+        """A full disk must not fill the database. Rows that cannot be withdrawn now are left to a worker."""
         with suppress(SluiceError):
             async with self._database.transaction() as db:
                 gone = await db.jobs.withdraw([upload.job_id or "" for upload in uploads])

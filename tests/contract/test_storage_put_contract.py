@@ -11,6 +11,7 @@ from common.storage.base import ObjectKey, Receipt, SealedObject, Storage, Uploa
 from tests.contract.conftest import OpenStorage
 from tests.contract.storage_parts import (
     Watcher,
+    beginning,
     content_of,
     digests_of,
     random_bytes,
@@ -67,6 +68,17 @@ async def test_other_bytes_are_a_conflict(storage: Storage, upload: UploadKey) -
     with pytest.raises(ChunkConflict):
         await put_whole(storage, upload, CONTENT[::-1])
     assert await storage.receipts(upload) == [receipt]
+
+
+async def test_a_seal_that_comes_before_the_bytes_finds_nothing_and_harms_nothing(
+    storage: Storage, upload: UploadKey, target: ObjectKey
+) -> None:
+    """A ring of the sweep, while a slow store still takes them."""
+    await storage.begin(*beginning(upload, len(CONTENT)))
+    with pytest.raises(FileNotFoundError):
+        await seal(storage, upload, target, CONTENT, whole=receipt_of(0, CONTENT))
+    receipt = await put_whole(storage, upload)
+    assert (await seal(storage, upload, target, CONTENT, whole=receipt)).size == len(CONTENT)
 
 
 async def test_an_abort_leaves_nothing_of_it(storage: Storage, upload: UploadKey) -> None:

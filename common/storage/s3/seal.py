@@ -77,6 +77,8 @@ class Sealing:
 
     async def _place_single(self, upload: Upload) -> SealRecord:
         receipt = await self._receipts.single(upload)
+        if receipt is None and self._plan.whole is not None and self._plan.whole.length > 0:
+            raise FileNotFoundError(upload.keys.data)  # its gateway has begun it and not stored it yet
         pieces = self._tiled([receipt] if receipt is not None else [])
         if pieces is None:
             await self._writer.put_away(upload, [0])

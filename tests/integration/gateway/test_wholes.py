@@ -11,7 +11,7 @@ import pytest
 
 from common.db.jobs import Jobs
 from common.db.uploads import Uploads
-from common.errors import DatabaseUnavailable, InsufficientStorage
+from common.errors import DatabaseUnavailable, InsufficientStorage, StorageUnavailable
 from common.storage.base import Receipt, Whole
 from common.storage.local import LocalStorage
 from tests.integration.gateway.conftest import OpenGateway
@@ -60,13 +60,14 @@ def test_a_write_that_fails_is_told_and_can_be_repeated(
 
 
 def test_a_storage_that_is_not_there_is_503(own_gateway: Gateway) -> None:
+    """Nobody can say whether something is left in it: the rows stay for a worker, who looks later."""
     storage = own_gateway.folder / "storage"
     until(storage.exists)
     storage.rename(own_gateway.folder / "moved")
     storage.write_text("a file where the folder should be")
     assert_problem(post_raw(own_gateway, b"x"), 503, "storage_unavailable")
-    assert own_gateway.states() == {}
-    assert own_gateway.sql("SELECT count(*) FROM jobs") == [(0,)]
+    assert list(own_gateway.states().values()) == ["finalizing"]
+    assert own_gateway.sql("SELECT state FROM jobs") == [("queued",)]
 
 
 def test_another_storage_than_the_database_knows_is_503(own_gateway: Gateway) -> None:
@@ -112,6 +113,33 @@ def test_bytes_that_took_too_long_are_not_believed(own_gateway: Gateway, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr("gateway.service.wholes.PATIENCE", -1)
         assert_problem(post_raw(own_gateway, b"x"), 503, "storage_unavailable")
+    assert has_nothing(own_gateway)
+
+
+def test_bytes_that_cannot_be_removed_keep_their_rows(own_gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one nobody would look for them again."""
+
+    async def away(*_: object) -> None:
+        raise StorageUnavailable("no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gateway.service.wholes.PATIENCE", -1)
+        patched.setattr(LocalStorage, "abort", away)
+        assert_problem(post_raw(own_gateway, b"x"), 503, "storage_unavailable")
+    assert list(own_gateway.states().values()) == ["finalizing"]
+    assert own_gateway.sql("SELECT state FROM jobs") == [("queued",)]
+
+
+def test_a_file_that_is_removed_while_it_is_stored_is_503(
+    own_gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise FileNotFoundError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("common.storage.onefile.os.rename", gone)
+        answer = post_raw(own_gateway, b"x")
+    assert_problem(answer, 503, "storage_unavailable")
     assert has_nothing(own_gateway)
 
 

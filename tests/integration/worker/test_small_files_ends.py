@@ -1,8 +1,10 @@
 """What interrupts small files that run together: lost leases, draining, crashes, a database that is away."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
+from arq.worker import RetryJob
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 
@@ -12,6 +14,7 @@ from common.states import JobKind, JobState, UploadState
 from common.storage.base import ObjectKey
 from tests.integration.worker.rig import TENANT, Rig, new_file
 from tests.integration.worker.together import CONTENT, Watched, run, states, worker_over
+from worker.lease import Hold
 from worker.publish import Publisher
 
 
@@ -202,3 +205,27 @@ async def test_where_their_rows_cannot_be_read_each_runs_by_itself(rig: Rig, mon
     monkeypatch.setattr("common.db.uploads.Uploads.get_all", away)
     await run(worker, jobs)
     assert 2 not in watched.groups
+
+
+async def test_a_worker_that_stops_waits_for_what_it_is_claiming(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await rig.whole(b"small")
+    claim, reached, go_on = rig.parts.leases.claim, asyncio.Event(), asyncio.Event()
+
+    async def held(job_ids: Sequence[str]) -> list[Hold]:
+        reached.set()
+        await go_on.wait()
+        return await claim(job_ids)
+
+    monkeypatch.setattr(rig.parts.leases, "claim", held)
+    ring = asyncio.create_task(rig.parts.runner.run_jobs({}, [job.id]))
+    await reached.wait()
+    late = asyncio.create_task(rig.parts.runner.run_jobs({}, [job.id]))
+    await asyncio.sleep(0)
+    rig.parts.runner.stop()
+    assert not await rig.parts.runner.drain(0.01)
+    go_on.set()
+    assert await rig.parts.runner.drain(10)
+    await ring
+    assert (await rig.job(job.id)).state == JobState.SUCCEEDED
+    with pytest.raises(RetryJob):  # it stood behind the claim: another worker takes it
+        await late

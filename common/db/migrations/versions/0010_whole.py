@@ -1,4 +1,5 @@
-"""Uploads that came in one request. The version before neither makes nor reads them: workers go first."""
+"""Small uploads that are one file in the storage. A worker of the version before does not know where to look, and would
+end them as gone: it may not run on this schema."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
+serves = "0010"
 
 
 def upgrade() -> None:

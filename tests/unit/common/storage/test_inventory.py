@@ -167,6 +167,16 @@ async def test_a_refused_upload_leaves_no_folder(storage: LocalStorage, disk: Di
     assert stored_uploads(disk.root, TENANT) == []
 
 
+def test_files_that_wait_whole_are_not_looked_into(disk: Disk) -> None:
+    """There may be a hundred thousand, and they have no holes."""
+    for suffix in (".whole", ".coming"):
+        inside = disk.root / TENANT / "uploads" / f"{uuid7()}{suffix}"
+        inside.mkdir(parents=True)
+        with (inside / "data").open("wb") as data:
+            data.truncate(9 * MIB)
+    Promises(disk.root, 0).require(9 * MIB)
+
+
 def test_of_many_at_once_no_more_are_let_in_than_fit(disk: Disk) -> None:
     promises = Promises(disk.root, 1 * MIB)
     together = threading.Barrier(8)
