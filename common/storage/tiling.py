@@ -20,6 +20,16 @@ class Tiling:
     holes: list[Span]
 
 
+def cover(receipts: Sequence[Receipt], size: int) -> bool:
+    """Whether they follow each other in this order and make up a file of `size` bytes; quick, and nearly always so."""
+    position = 0
+    for receipt in receipts:
+        if receipt.offset != position or receipt.length <= 0:
+            return False
+        position += receipt.length
+    return position == size
+
+
 def tile(receipts: Iterable[Receipt], size: int) -> Tiling:
     """Lay out receipts over a file of `size` bytes.
 
@@ -27,7 +37,7 @@ def tile(receipts: Iterable[Receipt], size: int) -> Tiling:
     that lies across the end. Those wholly behind the end, and empty ones, say nothing about the file.
     """
     receipts = list(receipts)
-    if _follow_each_other(receipts, size):  # as they do nearly always: 20 times faster
+    if cover(receipts, size):  # 20 times faster
         return Tiling(receipts, [])
     counting = sorted({receipt for receipt in receipts if receipt.length > 0 and receipt.offset < size})
     alone = [cluster[0] for cluster in _clusters(counting) if len(cluster) == 1]
@@ -45,15 +55,6 @@ def leading(pieces: Sequence[Receipt]) -> list[Receipt]:
         found.append(piece)
         end += piece.length
     return found
-
-
-def _follow_each_other(receipts: Sequence[Receipt], size: int) -> bool:
-    position = 0
-    for receipt in receipts:
-        if receipt.offset != position or receipt.length <= 0:
-            return False
-        position += receipt.length
-    return position == size
 
 
 def chunks_in(spans: Iterable[Span], plan: ChunkPlan) -> list[int]:

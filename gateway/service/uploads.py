@@ -27,7 +27,7 @@ from common.ids import is_id, new_id
 from common.settings import LimitsSettings
 from common.states import UploadState
 from common.storage.base import ObjectKey, Receipt, Storage, UploadKey, UploadShape
-from common.storage.tiling import chunks_in, tile
+from common.storage.tiling import chunks_in, cover, tile
 from common.telemetry import get_logger
 from gateway.service.caller import Caller
 from gateway.service.facts import Facts, FactsCache
@@ -211,6 +211,8 @@ class UploadService:
 
     def _status(self, upload: Upload, receipts: list[Receipt]) -> UploadStatus:
         plan = ChunkPlan(upload.size or 0, upload.chunk_size)
+        if cover(receipts, plan.size):
+            return UploadStatus(upload, plan.size, [])
         received = sum(receipt.length for receipt in receipts)
         if upload.stream:
             return UploadStatus(upload, received, ranges_of(chunks_in(tile(receipts, plan.size).holes, plan)))

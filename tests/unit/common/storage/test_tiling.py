@@ -2,7 +2,7 @@
 
 from common.chunking import ChunkPlan
 from common.storage.base import Receipt
-from common.storage.tiling import chunks_in, leading, tile
+from common.storage.tiling import chunks_in, cover, leading, tile
 
 
 def receipts(*spans: tuple[int, int]) -> list[Receipt]:
@@ -13,6 +13,13 @@ def test_pieces_come_in_order_without_holes() -> None:
     found = tile(receipts((10, 20), (0, 10), (20, 25)), 25)
     assert [piece.offset for piece in found.pieces] == [0, 10, 20]
     assert found.holes == []
+
+
+def test_receipts_cover_a_file_only_in_order_without_holes_and_to_its_end() -> None:
+    assert cover(receipts((0, 10), (10, 25)), 25)
+    assert cover([], 0)
+    for some in ([(0, 10)], [(0, 10), (11, 25)], [(0, 10), (10, 26)], [(0, 11), (10, 25)], [(10, 25), (0, 10)]):
+        assert not cover(receipts(*some), 25)
 
 
 def test_gaps_at_the_start_in_the_middle_and_at_the_end_are_holes() -> None:
