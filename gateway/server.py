@@ -39,7 +39,7 @@ TICK_SECONDS = 0.1  # as uvicorn's
 def run(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, fds: Sequence[int] = ()) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. With `fds` inherited listening sockets are used."""
     configure_logging(settings.logs)
-    keep_freed_memory(settings.http.intake_memory)
+    keep_freed_memory(settings.http.intake_memory // 2)
     try:
         listeners = [socket.socket(fileno=fd) for fd in fds] or [_listen(host, port)]
     except OSError as error:
