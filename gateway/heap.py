@@ -11,6 +11,7 @@ import ctypes
 from gateway.protocol import LONG_READ
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+MOST = 2**31 - 1  # bytes; its values are ints of C, and what is more would be cut to its low bits: often 0, or negative
 
 
 def keep_freed_memory(most: int) -> None:
@@ -18,5 +19,5 @@ def keep_freed_memory(most: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return
-    mallopt(M_TRIM_THRESHOLD, most)
+    mallopt(M_TRIM_THRESHOLD, min(most, MOST))
     mallopt(M_MMAP_THRESHOLD, 2 * LONG_READ)  # as it would set itself, were the other not set
