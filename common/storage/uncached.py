@@ -7,7 +7,14 @@ import os
 from collections.abc import Sequence
 
 RWF_DONTCACHE = 0x80  # preadv2(2), Linux 6.14 and newer; Python 3.11 has no name for it
-_UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP})  # to the kernel, to the file system
+_UNKNOWN = frozenset(
+    {
+        errno.EINVAL,  # to the kernel
+        errno.EOPNOTSUPP,  # to the file system
+        errno.ENOSYS,  # the call itself: an old kernel, a sandbox
+        errno.EPERM,  # to a container's list of allowed calls
+    }
+)
 
 
 class UncachedReads:
@@ -26,6 +33,9 @@ class UncachedReads:
         """As `os.preadv`."""
         try:
             return os.preadv(self._descriptor, buffers, offset, self._flags)
+        except RuntimeError:  # of a Python that was built against a C library without it: flags are not implemented
+            if not self._flags:
+                raise
         except OSError as error:
             if not self._flags or error.errno not in _UNKNOWN:
                 raise
