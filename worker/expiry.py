@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from common.db.models import Upload
+from common.errors import SluiceError
 from common.states import UploadState
 from common.storage.base import UploadKey
 from common.telemetry import get_logger
@@ -40,8 +41,15 @@ class Expiry:
             waiting = await repository.parts.waiting_for_any([upload.id for upload in due if upload.partial])
         finals = {final.id: final for final in (*waiting, *due) if final.parts is not None}
         others = {upload.id: upload for upload in due if upload.parts is None}
-        await each("upload.not_expired", {name: partial(self._expire_final, final) for name, final in finals.items()})
+        ends = {name: partial(self._expire_final, final) for name, final in finals.items()}
+        failed: SluiceError | None = None
+        try:
+            await each("upload.not_expired", ends)
+        except SluiceError as error:  # of all finals, which keep no others
+            failed = error
         await each("upload.not_expired", {name: partial(self._expire, upload) for name, upload in others.items()})
+        if failed is not None:
+            raise failed
         return len(due) >= DUE_AT_ONCE
 
     async def _expire(self, upload: Upload) -> None:

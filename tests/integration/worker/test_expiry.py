@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from common.db.models import Upload
+from common.errors import StorageUnavailable
 from common.states import UploadState
+from common.storage.base import UploadKey
 from tests.integration.worker.rig import Rig
 from tests.integration.worker.test_sweep import age_bytes
 from worker.expiry import LONGEST_LIFE
@@ -106,3 +108,22 @@ async def test_what_many_parts_wait_for_is_decided_in_the_same_pass(rig: Rig, mo
 
     assert await states(rig, final, *parts) == {UploadState.OPEN}
     assert (await rig.get_upload(final.id)).expires_at > datetime.now(UTC)
+
+
+async def test_others_expire_where_no_final_upload_can_be_decided(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    unreadable, other = await silent(rig), await rig.upload(CONTENT, **OVER)
+    age_bytes(rig, other)
+    final = await final_of(rig, unreadable)
+    last_activity = rig.storage.last_activity
+
+    async def failing(upload: UploadKey) -> datetime | None:
+        if upload.upload_id == unreadable.id:
+            raise StorageUnavailable("stale handle")
+        return await last_activity(upload)
+
+    monkeypatch.setattr(rig.storage, "last_activity", failing)
+    with pytest.raises(StorageUnavailable):
+        await rig.parts.sweep.expire()
+
+    assert await states(rig, other) == {UploadState.EXPIRED}
+    assert await states(rig, final) == {UploadState.OPEN}
