@@ -13,6 +13,7 @@ from common.attach import attach
 from common.db.database import Database
 from common.db.lookups import Lookups
 from common.errors import AppendInterrupted, SluiceError
+from common.probes import Probes
 from common.queue import Bell
 from common.redis import open_redis
 from common.settings import LimitsSettings, Settings
@@ -58,6 +59,7 @@ class Services:
     metrics: Metrics
     database: Database
     storage: Storage
+    probes: Probes
     waiters: Waiters
     uploads: UploadService
     chunks: ChunkService
@@ -101,6 +103,7 @@ async def open_services(
         stack.push_async_callback(cancelled, [watching], STOP_SECONDS)
         storage = open_storage(settings.storage)
         stack.push_async_callback(storage.close)
+        probes = _probes(stack, database, storage)
         attaching = asyncio.create_task(_attach(database, storage), name="attach")
         stack.push_async_callback(cancelled, [attaching], STOP_SECONDS)
         redis = open_redis(settings.redis)
@@ -133,6 +136,7 @@ async def open_services(
             metrics=metrics,
             database=database,
             storage=storage,
+            probes=probes,
             waiters=waiters,
             uploads=uploads,
             chunks=ChunkService(uploads, storage, facts, memory, metrics),
@@ -147,6 +151,12 @@ async def open_services(
             concatenations=ConcatenationService(limits, uploads, streams, database, storage),
             appends=AppendService(limits, streams, turns, herald, memory, metrics),
         )
+
+
+def _probes(stack: AsyncExitStack, database: Database, storage: Storage) -> Probes:
+    probes = Probes({"storage": storage.check_writable, "database": database.ping})
+    stack.push_async_callback(probes.close, STOP_SECONDS)
+    return probes
 
 
 async def _attach(database: Database, storage: Identifies) -> None:

@@ -168,6 +168,7 @@ class WorkerProcess:
                 return 0 if self._stop.is_set() else 1
             return await self._work(context, redis)
         finally:
+            await self._health.close(CLOSE_SECONDS)
             await storage.close()
             with contextlib.suppress(*REDIS_FAULTS):
                 await redis.aclose()

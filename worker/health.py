@@ -6,12 +6,11 @@ not looked at, since a restart would not mend them. Ready means that it would ta
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -23,15 +22,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from common.errors import InsufficientStorage, SettingsError, SluiceError
+from common.probes import Check, Probes
 from common.settings import WorkerSettings
 from common.telemetry import Metrics, get_logger
 
 log = get_logger(__name__)
 
 POLL_SILENCE = 30.0  # seconds; a loop that waits for Redis ticks all the same
-PROBE_SECONDS = 2.0  # what a probe may take altogether
-
-Check = Callable[[], Awaitable[object]]
 
 
 class Ticking(Protocol):
@@ -49,11 +46,16 @@ class Health:
         self._heartbeat_silence = max(POLL_SILENCE, 3 * settings.heartbeat_seconds)
         self._loops: dict[str, Ticking] = {}
         self._heartbeat: Ticking | None = None
-        self._checks: dict[str, Check] = {}
+        self._probes = Probes({})
 
-    def watch(self, loops: dict[str, Ticking], heartbeat: Ticking, checks: dict[str, Check]) -> None:
+    def watch(self, loops: dict[str, Ticking], heartbeat: Ticking, checks: Mapping[str, Check]) -> None:
         """From now on these must tick, and `checks` must not raise."""
-        self._loops, self._heartbeat, self._checks = loops, heartbeat, checks
+        self._loops, self._heartbeat, self._probes = loops, heartbeat, Probes(checks)
+
+    async def close(self, seconds: float) -> None:
+        """Ask nothing any more, and end what is asked, which may take `seconds`."""
+        self.phase = "draining"
+        await self._probes.close(seconds)
 
     def silent(self) -> list[str]:
         """What has not turned for too long. While draining the poll loops may have ended already."""
@@ -69,16 +71,13 @@ class Health:
         if self.phase != "running":
             return [self.phase]
         found = self.silent()
-        for name, check in self._checks.items():
-            try:
-                async with asyncio.timeout(PROBE_SECONDS):
-                    await check()
-            except InsufficientStorage:
+        for name, error in (await self._probes.failing()).items():
+            if isinstance(error, InsufficientStorage):
                 continue  # a seal takes no room, and what does is tried again by itself (ADR 0015)
-            except (SluiceError, RedisError, OSError, TimeoutError):
+            if isinstance(error, (SluiceError, RedisError, OSError)):  # TimeoutError is an OSError
                 found.append(f"{name} does not answer")
-            except Exception:
-                log.exception("health.check_failed", check=name)
+            else:
+                log.error("health.check_failed", check=name, exc_info=error)
                 found.append(f"{name} cannot be asked")
         return found
 

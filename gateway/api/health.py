@@ -5,8 +5,6 @@ A full storage is told and keeps nobody out (ADR 0015): who is not asked any mor
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter, Response
 
 from common.db.schema import serves_us
@@ -20,7 +18,6 @@ from gateway.surfaces import names
 
 router = APIRouter()
 
-PROBE_SECONDS = 2.0  # a probe that waits longer is a failure to Kubernetes anyway
 ONLY_TOLD = frozenset({InsufficientStorage.code})
 
 
@@ -79,25 +76,16 @@ async def metrics(services: Services) -> Response:
 async def _standing(services: ServicesValue) -> tuple[list[str], list[str]]:
     """Codes: why nobody should ask this gateway now, and what an operator should know besides."""
     found = ["draining"] if services.draining else []
-    found += await _failing(services.storage.check_writable(), services.database.ping())
+    found += [_code(error) for error in (await services.probes.failing()).values()]
     return [code for code in found if code not in ONLY_TOLD], [code for code in found if code in ONLY_TOLD]
 
 
-async def _failing(*checks: object) -> list[str]:
-    """Codes of the checks that fail or do not answer in time."""
-    results = await asyncio.gather(*(_bounded(check) for check in checks))
-    return [code for code in results if code]
-
-
-async def _bounded(check: object) -> str | None:
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            await check  # type: ignore[misc]
-    except SluiceError as error:
+def _code(error: Exception) -> str:
+    if isinstance(error, SluiceError):
         return error.code
-    except TimeoutError:
+    if isinstance(error, TimeoutError):
         return "probe_timeout"
-    return None
+    raise error
 
 
 def _verdict(reasons: list[str], response: Response) -> dict[str, object]:

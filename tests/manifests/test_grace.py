@@ -5,13 +5,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cli.stack import STOP_MARGIN_SECONDS, WORKER_STOP_MARGIN_SECONDS
-from gateway.api.health import PROBE_SECONDS as GATEWAY_PROBE_SECONDS
+from common.probes import PROBE_SECONDS
 from tests.manifests.checks.environment import settings
 from tests.manifests.objects import Manifests, Pod
-from worker.health import PROBE_SECONDS as WORKER_PROBE_SECONDS
 
 ENDPOINT_SECONDS = 5  # what proxies may take to hear that a pod is going
-WORKER_CHECKS = 3  # database, Redis and storage, one after the other
 FAR_AWAY = 300  # scale-in waits this long: a pause in the load is no reason
 
 
@@ -34,8 +32,7 @@ def short_times(manifests: Manifests) -> Iterator[str]:
         pod = manifests.pod(component)
         if pod.spec["terminationGracePeriodSeconds"] < needed_grace(manifests, pod):
             yield f"{component}: killed before it has drained"
-        asks = GATEWAY_PROBE_SECONDS if component == "gateway" else WORKER_CHECKS * WORKER_PROBE_SECONDS
-        if pod.main["readinessProbe"]["timeoutSeconds"] <= asks:
+        if pod.main["readinessProbe"]["timeoutSeconds"] <= PROBE_SECONDS:
             yield f"{component}: readiness is given up before it answers"
         waiting = float(pod.spec["initContainers"][0]["args"][-1])
         if manifests.one("Deployment", pod.name)["spec"]["progressDeadlineSeconds"] <= waiting:
@@ -74,7 +71,7 @@ CONTROLS: list[tuple[str, Callable[[Manifests], object]]] = [
     ("finalize: killed", lambda m: variable(m, "finalize", "SLUICE_WORKER_DRAIN_SECONDS", "36")),
     ("metadata: killed", lambda m: m.pod("metadata").spec.update(terminationGracePeriodSeconds=30)),
     ("gateway: stops to listen", lambda m: m.pod("gateway").main.pop("lifecycle")),
-    ("metadata: readiness", lambda m: m.pod("metadata").main["readinessProbe"].update(timeoutSeconds=6)),
+    ("metadata: readiness", lambda m: m.pod("metadata").main["readinessProbe"].update(timeoutSeconds=2)),
     ("gateway: readiness", lambda m: m.pod("gateway").main["readinessProbe"].update(timeoutSeconds=1)),
     ("gateway: the rollout", lambda m: m.pod("gateway").spec["initContainers"][0].update(args=["migrate", "900"])),
     (

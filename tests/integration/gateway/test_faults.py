@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -278,6 +279,29 @@ def test_probes_say_when_the_storage_is_gone(own_gateway: Gateway) -> None:
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "reasons": ["storage_unavailable"]})
     assert 'sluice_ready{part="gateway"} 0.0' in own_gateway.http.get("/metrics").text
     assert own_gateway.http.get("/livez").json() == {"status": "ok"}
+
+
+def test_a_storage_that_hangs_is_told_in_time_and_holds_one_thread(
+    own_gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until(lambda: own_gateway.http.get("/readyz").status_code == 200)
+    monkeypatch.setattr("common.probes.PROBE_SECONDS", 0.1)
+    gate, hanging = threading.Event(), []
+
+    def hang(_: object) -> None:
+        hanging.append(1)
+        gate.wait(30)
+
+    monkeypatch.setattr("common.storage.local.LocalStorage._check_writable", hang)
+    try:
+        answers = [own_gateway.http.get("/readyz", timeout=10) for _ in range(10)]
+        scrape = own_gateway.http.get("/metrics", timeout=10)
+    finally:
+        gate.set()
+    assert {answer.status_code for answer in answers} == {503}
+    assert set(answers[-1].json()["reasons"]) == {"probe_timeout"}
+    assert 'sluice_ready{part="gateway"} 0.0' in scrape.text
+    assert len(hanging) == 1
 
 
 def test_a_full_storage_is_told_and_keeps_nobody_out(open_gateway: OpenGateway) -> None:

@@ -1,15 +1,19 @@
 """When a worker calls itself live, and when ready."""
 
+import asyncio
+import threading
 from dataclasses import dataclass
 
 import pytest
 from httpx import ASGITransport, AsyncClient, Response
 
 from common.errors import DatabaseUnavailable, InsufficientStorage
+from common.probes import Check
 from common.settings import WorkerSettings
+from common.storage.threads import Threads
 from common.telemetry import Metrics
 from tests.unit.worker.stand_ins import Clock
-from worker.health import POLL_SILENCE, Check, Health, health_app
+from worker.health import POLL_SILENCE, Health, health_app
 
 
 @dataclass
@@ -90,6 +94,31 @@ async def test_a_check_that_breaks_is_told_and_the_others_are_asked_all_the_same
     answer = await worker.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["reasons"] == ["redis cannot be asked", "database does not answer"]
+
+
+async def test_a_storage_that_hangs_is_told_in_time_and_holds_one_thread(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.probes.PROBE_SECONDS", 0.1)
+    gate, threads, hanging = threading.Event(), Threads(4, "test"), []
+
+    def hang() -> None:
+        hanging.append(1)
+        gate.wait(15)
+
+    worker.health.watch({"finalize": worker.loop}, worker.heartbeat, {"storage": lambda: threads.run(hang)})
+    try:
+        async with asyncio.timeout(10):
+            answers = [await worker.get("/readyz") for _ in range(10)]
+            scrape = await worker.get("/metrics")
+    finally:
+        gate.set()
+        await worker.health.close(5)
+        await threads.close()
+    assert {answer.status_code for answer in answers} == {503}
+    assert answers[-1].json()["reasons"] == ["storage does not answer"]
+    assert 'sluice_ready{part="worker"} 0.0' in scrape.text
+    assert len(hanging) == 1
 
 
 async def test_a_full_storage_takes_no_worker_out(worker: Worker) -> None:
