@@ -21,6 +21,7 @@ log = get_logger(__name__)
 
 AT_ONCE = 100  # final uploads that are looked at in a round; each costs a look at its first part, at the least
 TURN = "finals"
+YOUNG = 60.0  # seconds; until then its gateway, whose clock may be off, may be making room for it in the storage
 REST = 3.0  # times SLUICE_SWEEP_SECONDS, between two rounds of all workers together
 
 
@@ -41,7 +42,7 @@ class Finals:
             if not await repository.passes.take(TURN, self._name, seconds):
                 return
         async with self._database.reading() as repository:
-            finals = await repository.parts.waiting_finals(self._after, AT_ONCE)
+            finals = await repository.parts.waiting_finals(self._after, AT_ONCE, YOUNG)
         self._after = (finals[-1].expires_at, finals[-1].id) if len(finals) == AT_ONCE else None
         await each("upload.not_started", {final.id: partial(self._start, final) for final in finals})
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, distinct, exists, func, literal, or_, select, tuple_
 from sqlalchemy.orm import aliased
 
-from common.db.clock import UtcDateTime
+from common.db.clock import UtcDateTime, statement_time
 from common.db.models import Upload, UploadPart
 from common.db.statements import Statements
 from common.states import UploadState
@@ -61,9 +61,9 @@ class Parts(Statements):
         query = select(Upload).where(Upload.id.in_(ids), Upload.state == UploadState.OPEN)
         return (await self._session.scalars(query)).all() if ids else []
 
-    async def waiting_finals(self, after: tuple[datetime, str] | None, limit: int) -> Sequence[Upload]:
+    async def waiting_finals(self, after: tuple[datetime, str] | None, limit: int, age: float) -> Sequence[Upload]:
         """For the sweep, of all tenants: open final uploads by when they expire, then by id, behind `after`; those only
-        that might be complete, since all their parts are open and have a size."""
+        that might be complete, since all their parts are open and have a size, and were created `age` seconds ago."""
         part = aliased(Upload)
         lacking = (
             select(UploadPart.final_id)
@@ -72,7 +72,11 @@ class Parts(Statements):
             .where(or_(part.id.is_(None), part.state != UploadState.OPEN, part.size.is_(None)))
         )
         place = tuple_(Upload.expires_at, Upload.id)
-        query = select(Upload).where(Upload.state == UploadState.OPEN, Upload.parts.is_not(None), ~lacking.exists())
+        query = (
+            select(Upload)
+            .where(Upload.state == UploadState.OPEN, Upload.parts.is_not(None), ~lacking.exists())
+            .where(Upload.created_at <= statement_time(-age))
+        )
         if after is not None:
             query = query.where(place > tuple_(literal(after[0], UtcDateTime()), literal(after[1])))
         return (await self._session.scalars(query.order_by(Upload.expires_at, Upload.id).limit(limit))).all()

@@ -1,6 +1,7 @@
 """The statements on streams: sizes that are told later, and final uploads with their parts."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 from common.db.database import Database
 from common.db.models import Upload
@@ -125,10 +126,19 @@ async def test_finals_that_might_be_complete_are_found_one_batch_after_the_other
     await final_of(database, part, state=UploadState.FINALIZING)
     after, ids = None, []
     async with database.reading() as repository:
-        while batch := await repository.parts.waiting_finals(after, 2):
+        while batch := await repository.parts.waiting_finals(after, 2, 0):
             ids += [final.id for final in batch]
             after = (batch[-1].expires_at, batch[-1].id)
     assert ids == [*sorted(final.id for final in found[:2]), found[2].id]
+
+
+async def test_finals_that_are_young_are_not_among_them(database: Database) -> None:
+    await put(database, part := new_upload(1, partial=True))
+    now = datetime.now(UTC)
+    old = await final_of(database, part, created_at=now - timedelta(seconds=61))
+    await final_of(database, part, created_at=now - timedelta(seconds=30))
+    async with database.reading() as repository:
+        assert [final.id for final in await repository.parts.waiting_finals(None, 10, 60)] == [old.id]
 
 
 async def test_a_part_may_end_while_nobody_has_made_a_job_of_it(database: Database) -> None:

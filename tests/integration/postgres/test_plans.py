@@ -61,7 +61,7 @@ HOT: dict[str, Ask] = {
     "a part has arrived": lambda db: db.parts.waiting_for(TENANT, old[10]),
     "count those that wait": lambda db: db.parts.most_waiting(TENANT, old[:10]),
     "parts of a final upload": lambda db: db.parts.of(TENANT, old[10]),
-    "sweep final uploads": lambda db: db.parts.waiting_finals(None, 100),
+    "sweep final uploads": lambda db: db.parts.waiting_finals(None, 100, 60),
     "sweep expired finals": lambda db: db.parts.waiting_for_any(old[:50]),
     "sweep uncleaned": lambda db: db.uploads.uncleaned(100),
     "sweep deleted": lambda db: db.files.deleting(100),

@@ -6,15 +6,19 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from common.db.migrate import migrate
+from common.db.models import Upload
 from common.states import JobKind, UploadState
 from common.storage.base import UploadKey
 from gateway.service.assembling import Assembling
+from gateway.service.streams import StreamStatus
 from tests.integration.gateway.processes import gateway_process, part
 from tests.integration.gateway.rig import Gateway as GatewayProcess
 from tests.integration.gateway.rig import environment_of, until
@@ -22,7 +26,7 @@ from tests.integration.gateway.tus.client import Tus
 from tests.integration.streams.site import ME, Gateway, Site
 from tests.integration.streams.test_concatenations import CONTENT, concatenated, partial
 from tests.integration.worker.rig import Rig
-from worker.finals import Finals
+from worker.finals import YOUNG, Finals
 
 DYING = "tests.integration.streams.dying_gateway"
 Last = Callable[[Tus, str, str], object]
@@ -44,6 +48,11 @@ def state_of_final(folder: Path) -> str | None:
     return str(found[0]) if found else None
 
 
+def age_final(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "sluice.db", timeout=10)) as connection, connection:
+        connection.execute("UPDATE uploads SET created_at = '2025-01-01 00:00:00.000000' WHERE parts IS NOT NULL")
+
+
 @pytest.mark.parametrize("last", [last_part, creation])
 def test_a_gateway_that_is_killed_before_it_made_the_job_holds_up_no_file(
     last: Last, tmp_path: Path, redis_url: str, free_port: int
@@ -61,6 +70,7 @@ def test_a_gateway_that_is_killed_before_it_made_the_job_holds_up_no_file(
         send(gateway)
         assert process.wait(20) == -signal.SIGKILL
     assert state_of_final(tmp_path) == UploadState.OPEN
+    age_final(tmp_path)
 
     environment = environment_of(tmp_path, redis_url, SWEEP_SECONDS="0.2")
     with part("worker", environment=environment, log=tmp_path / "worker.log"):
@@ -82,9 +92,18 @@ def nobody_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Assembling, "started", died)
 
 
+async def left_behind(site: Site, gateway: Gateway, *partial_ids: str, age: float = 2 * YOUNG) -> StreamStatus:
+    """A final upload that was created `age` seconds ago, and that nobody has started."""
+    final = await concatenated(gateway, *partial_ids)
+    async with site.rig.database.transaction() as repository:
+        created = datetime.now(UTC) - timedelta(seconds=age)
+        await repository.session.execute(update(Upload).where(Upload.id == final.upload.id).values(created_at=created))
+    return final
+
+
 @pytest.mark.usefixtures("nobody_starts")
 async def test_the_sweep_starts_it_and_tells(site: Site, gateway: Gateway) -> None:
-    final = await concatenated(gateway, await partial(gateway, CONTENT), await partial(gateway, b"abc"))
+    final = await left_behind(site, gateway, await partial(gateway, CONTENT), await partial(gateway, b"abc"))
     assert final.job_id is None
     await site.rig.parts.sweep.once()
     assert site.rig.counted("swept_total", reason="parts_arrived") == 1
@@ -97,15 +116,22 @@ async def test_it_is_left_alone_while_a_part_is_not_whole_or_has_no_size_or_has_
 ) -> None:
     whole, ended = await partial(gateway, CONTENT), await partial(gateway, b"abc")
     others = [await partial(gateway, CONTENT, whole=False), await partial(gateway, b"abc", size=-1), ended]
-    finals = [await concatenated(gateway, whole, other) for other in others]
+    finals = [await left_behind(site, gateway, whole, other) for other in others]
     await gateway.services.streams.abort(ME, ended)
     await site.rig.parts.sweep.start_finals()
     assert {(await site.rig.get_upload(final.upload.id)).state for final in finals} == {UploadState.OPEN}
 
 
 @pytest.mark.usefixtures("nobody_starts")
+async def test_it_is_left_alone_while_its_gateway_may_still_make_room_for_it(site: Site, gateway: Gateway) -> None:
+    final = await left_behind(site, gateway, await partial(gateway, CONTENT), age=YOUNG / 2)
+    await site.rig.parts.sweep.start_finals()
+    assert (await site.rig.get_upload(final.upload.id)).state == UploadState.OPEN
+
+
+@pytest.mark.usefixtures("nobody_starts")
 async def test_it_is_left_alone_where_it_is_larger_than_a_file_may_be(site: Site, gateway: Gateway) -> None:
-    final = await concatenated(gateway, await partial(gateway, CONTENT))
+    final = await left_behind(site, gateway, await partial(gateway, CONTENT))
     limits = site.settings.limits.model_copy(update={"max_file_size": len(CONTENT) - 1})
     strict = Rig(replace(site.settings, limits=limits), site.rig.database, site.rig.storage, site.rig.redis)
     await strict.parts.sweep.start_finals()
@@ -115,7 +141,7 @@ async def test_it_is_left_alone_where_it_is_larger_than_a_file_may_be(site: Site
 @pytest.mark.usefixtures("nobody_starts")
 async def test_a_part_whose_bytes_are_gone_does_not_keep_others_from_their_start(site: Site, gateway: Gateway) -> None:
     lost, whole = await partial(gateway, CONTENT), await partial(gateway, CONTENT)
-    waiting, ready = await concatenated(gateway, lost), await concatenated(gateway, whole)
+    waiting, ready = await left_behind(site, gateway, lost), await left_behind(site, gateway, whole)
     await site.rig.storage.abort(UploadKey(ME.tenant, lost))
     await site.rig.parts.sweep.start_finals()
     assert (await site.rig.get_upload(waiting.upload.id)).state == UploadState.OPEN
@@ -126,7 +152,7 @@ async def test_a_part_whose_bytes_are_gone_does_not_keep_others_from_their_start
 async def test_many_sweeps_at_once_make_one_job_and_look_once(
     site: Site, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await concatenated(gateway, await partial(gateway, CONTENT))
+    await left_behind(site, gateway, await partial(gateway, CONTENT))
     looks = 0
     end = type(site.rig.storage).end  # type: ignore[attr-defined]
 
@@ -148,8 +174,8 @@ async def test_each_round_goes_on_where_the_one_before_ended(
     monkeypatch.setattr("worker.finals.AT_ONCE", 1)
     monkeypatch.setattr("worker.finals.REST", 0.0)
     half = await partial(gateway, CONTENT, whole=False)
-    waiting = [await concatenated(gateway, half) for _ in range(2)]
-    ready = await concatenated(gateway, await partial(gateway, CONTENT))
+    waiting = [await left_behind(site, gateway, half) for _ in range(2)]
+    ready = await left_behind(site, gateway, await partial(gateway, CONTENT))
     for _ in range(3):
         await site.rig.parts.sweep.start_finals()
     assert (await site.rig.get_upload(ready.upload.id)).state == UploadState.FINALIZING
