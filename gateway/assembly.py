@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from common.ahead import AheadNews
 from common.appending import AppendLeases
@@ -99,13 +100,13 @@ async def open_services(
         database = Database(settings.database, "sluice-gateway")
         stack.push_async_callback(database.close)
         watch_pool(metrics, database)
-        watching = asyncio.create_task(watch_loop(metrics), name="watch-loop")
-        stack.push_async_callback(cancelled, [watching], STOP_SECONDS)
+        stack.push_async_callback(
+            cancelled, [asyncio.create_task(watch_loop(metrics), name="watch-loop")], STOP_SECONDS
+        )
         storage = open_storage(settings.storage)
         stack.push_async_callback(storage.close)
         probes = _probes(stack, database, storage)
-        attaching = asyncio.create_task(_attach(database, storage), name="attach")
-        stack.push_async_callback(cancelled, [attaching], STOP_SECONDS)
+        _beside(stack, _attach(database, storage), "attach")
         redis = open_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         bell = Bell(redis, settings.redis, metrics)
@@ -151,6 +152,11 @@ async def open_services(
             concatenations=ConcatenationService(limits, uploads, streams, database, storage),
             appends=AppendService(limits, streams, turns, herald, memory, metrics),
         )
+
+
+def _beside(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:
+    """Run it until the stack is closed."""
+    stack.push_async_callback(cancelled, [asyncio.create_task(work, name=name)], STOP_SECONDS)
 
 
 def _probes(stack: AsyncExitStack, database: Database, storage: Storage) -> Probes:

@@ -12,7 +12,8 @@ from common.errors import FileTooLarge, UploadNotOpen
 from common.finals import all_whole, announced, total
 from common.settings import LimitsSettings
 from common.states import UploadState
-from common.storage.base import Storage
+from common.storage.base import Storage, UploadKey
+from common.storage.streaming import Appends
 from common.telemetry import get_logger
 from gateway.service.caller import Caller
 from gateway.service.finalize import FinalizeService
@@ -36,8 +37,19 @@ class Assembling:
         async with self._database.reading() as db:
             finals = await db.parts.waiting_for(partial.tenant, partial.id)
         for final in finals:
-            with suppress(FileTooLarge, UploadNotOpen):  # the part is as it should be: who looks at the other is told
-                await self.started(caller, final)
+            # the part is as it should be: who looks at the other is told
+            with suppress(FileTooLarge, UploadNotOpen):
+                if await self._has_begun(final):
+                    await self.started(caller, final)
+
+    async def _has_begun(self, final: Upload) -> bool:
+        """Whether who makes it has come to the storage. Until then that one looks, and a job would find nothing."""
+        assert isinstance(self._storage, Appends), "otherwise there are no parts"
+        try:
+            await self._storage.end(UploadKey(final.tenant, final.id))
+        except FileNotFoundError:
+            return False
+        return True
 
     async def started(self, caller: Caller, final: Upload) -> Job | None:
         """The job of an open final upload; None while a part is not whole. Raises FileTooLarge."""

@@ -134,7 +134,7 @@ def test_slow_uploads_side_by_side_stay_within_the_memory_budget(
     measured = f"{base // MIB} MiB before, {peaks.slow // MIB} at the peak, {peaks.fast // MIB} when they hurry"
     where = f"{' as streams' if protocol is APPENDS else ''}{' over S3' if place else ''}"
     faults.note(FaultRow(f"{count} slow uploads at once{where}: RSS {measured}", points=count, chunks_checked=count))
-    more = (count - SHORT) * EACH_MORE + (MORE_OVER_S3 if place else 0)
+    more = max(0, count - SHORT) * EACH_MORE + (MORE_OVER_S3 if place else 0)
     if protocol is APPENDS:
         more += MORE_OF_STREAMS_OVER_S3 if place else MORE_OF_STREAMS
     assert max(peaks.slow, peaks.fast) < MOST + more

@@ -60,14 +60,13 @@ def test_a_write_that_fails_is_told_and_can_be_repeated(
 
 
 def test_a_storage_that_is_not_there_is_503(own_gateway: Gateway) -> None:
-    """Nobody can say whether something is left in it: the rows stay for a worker, who looks later."""
-    storage = own_gateway.folder / "storage"
-    until(storage.exists)
-    storage.rename(own_gateway.folder / "moved")
-    storage.write_text("a file where the folder should be")
+    storage = own_gateway.services.storage
+    assert isinstance(storage, LocalStorage)
+    until(lambda: storage._identity._expected is not None)
+    (own_gateway.folder / "storage").rename(own_gateway.folder / "moved")
     assert_problem(post_raw(own_gateway, b"x"), 503, "storage_unavailable")
-    assert list(own_gateway.states().values()) == ["finalizing"]
-    assert own_gateway.sql("SELECT state FROM jobs") == [("queued",)]
+    assert own_gateway.states() == {}
+    assert own_gateway.sql("SELECT count(*) FROM jobs") == [(0,)]
 
 
 def test_another_storage_than_the_database_knows_is_503(own_gateway: Gateway) -> None:

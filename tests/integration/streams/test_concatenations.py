@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from common.db.models import Job, Upload
 from common.errors import (
     FileTooLarge,
     InvalidRequest,
@@ -19,6 +20,7 @@ from common.states import JobKind, UploadState
 from common.storage.base import UploadKey
 from gateway.service.concatenations import MOST_FINALS, MOST_PARTS
 from gateway.service.streams import NewStream, StreamStatus
+from gateway.service.uploads import UploadService
 from tests.integration.streams.site import ME, Gateway, Site, unknown_id
 
 CONTENT = bytes(range(256)) * 100
@@ -62,6 +64,27 @@ async def test_a_final_upload_waits_for_its_parts(site: Site, gateway: Gateway, 
     await other.append(half, arrived, CONTENT[10_001 + arrived :])
     assert (await gateway.look(final.upload.id)).job_id is not None
     assert len(await site.rig.jobs(JobKind.FINALIZE)) == 1
+    assert (await site.published(final.upload.id))[1] == CONTENT
+
+
+async def test_a_part_that_arrives_before_the_final_upload_has_begun_leaves_it_to_who_makes_it(
+    site: Site, gateway: Gateway, other: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker would look for it in the storage in vain."""
+    half, arrived = await partial(gateway, CONTENT, whole=False), len(CONTENT) // 2
+    make_room = UploadService.make_room
+    jobs: list[list[Job]] = []
+
+    async def late(uploads: UploadService, upload: Upload) -> None:
+        monkeypatch.setattr(UploadService, "make_room", make_room)
+        await other.append(half, arrived, CONTENT[arrived:])
+        jobs.append(list(await site.rig.jobs(JobKind.FINALIZE)))
+        await make_room(uploads, upload)
+
+    monkeypatch.setattr(UploadService, "make_room", late)
+    final = await concatenated(gateway, half)
+    assert jobs == [[]]
+    assert final.job_id is not None
     assert (await site.published(final.upload.id))[1] == CONTENT
 
 
