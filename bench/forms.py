@@ -46,12 +46,12 @@ SHORT = Form(
     queue_single=20,
     queue_backlog=100,
     queue_rounds=1,
-    idle_seconds=2.0,
-    slow=(1, 64, 256),
+    idle_seconds=1.0,
+    slow=(1, 256),
     slow_seconds=1.0,
     listing=(1_000, 10_000),
     looks=40,
-    profile_seconds=2,
+    profile_seconds=1,
 )
 FULL = Form(
     name="full",

@@ -148,20 +148,26 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
 
 
 def _locked(database: Path) -> bool:
-    """Whether somebody holds the turn or the lock of writers of an SQLite file; False for another database."""
+    """Whether somebody holds a place in line, the turn or the lock of writers of an SQLite file; False for another
+    database."""
     if not database.exists():
         return False
+    places = (Path(f"{database}-turn-next"), Path(f"{database}-turn"))
+    return any(_held(place) for place in places) or _write_locked(database)
+
+
+def _held(lock: Path) -> bool:
+    """For longer than those hold it who run."""
     until = time.monotonic() + LOCK_SECONDS
-    with Path(f"{database}-turn").open("ab") as turn:
-        while True:
+    with lock.open("ab") as file:
+        while time.monotonic() < until:
             try:
-                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                if time.monotonic() > until:
-                    return True
                 time.sleep(0.001)
             else:
-                return _write_locked(database)
+                return False
+    return True
 
 
 def _write_locked(database: Path) -> bool:
