@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from common.db.clock import db_now
 from common.db.database import Database
 from common.db.models import File, Job, Upload
-from common.ids import new_id
-from common.states import JobKind, JobState
+from common.starting import new_job
+from common.states import JobKind
 from common.storage.base import Lists, ObjectKey, Storage, UploadKey
 
 Key = TypeVar("Key", UploadKey, ObjectKey)
@@ -160,19 +159,9 @@ class Fsck:
 
 def _job_for(upload: Upload) -> Job:
     """Due at once; the sweep rings its bell."""
-    return Job(
-        id=new_id(),
-        tenant=upload.tenant,
-        kind=JobKind.FINALIZE,
-        state=JobState.QUEUED,
-        upload_id=upload.id,
-        file_id=upload.file_id or new_id(),
-        round=upload.round,
-        size=upload.size or 0,
-        next_attempt_at=db_now(),
-        rung_at=db_now(-3600),  # an hour ago: nobody has heard of it
-        created_at=datetime.now(UTC),
-    )
+    job = new_job(upload, upload.size or 0)
+    job.rung_at = db_now(-3600)  # an hour ago: nobody has heard of it
+    return job
 
 
 async def _end_of(pieces: AsyncIterator[bytes]) -> None:

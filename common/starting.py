@@ -33,7 +33,7 @@ def wanted(upload: Upload, said: Said, *, request_id: str | None = None, trace_c
     return Wanted(Start(upload.tenant, upload.id, job.id, job.file_id, said), job)
 
 
-def new_job(upload: Upload, size: int, *, request_id: str | None, trace_context: str | None) -> Job:
+def new_job(upload: Upload, size: int, *, request_id: str | None = None, trace_context: str | None = None) -> Job:
     """Its job alone. `size` in bytes; `trace_context`: see `common.tracing`."""
     return Job(
         id=new_id(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -17,8 +16,7 @@ from gateway.api.documented import problems
 from gateway.api.fields import DIGEST_FIELDS, body_of, content_digest, content_length
 from gateway.api.form_fields import about_of
 from gateway.api.forms import FormReader, Part, read_field
-from gateway.api.jobs import gone, job_answer
-from gateway.api.preferences import applied_wait, preferred_wait
+from gateway.api.jobs import queued_answer
 from gateway.api.schemas import AcceptedFile, AcceptedFiles, JobView
 from gateway.dependencies import Caller, Ingest, Jobs, Services
 from gateway.intake import Pieces
@@ -88,13 +86,7 @@ async def post_files(
     named = filename or disposition_filename(request.headers.get("content-disposition"))
     about = Description(description, {}, parse_tags(tag or []))
     job = await _take_one(request, caller, ingest, named, content_type or None, about)
-    wait = jobs.granted(preferred_wait(request))
-    status = await jobs.ended(caller, job, wait, partial(gone, request))
-    applied_wait(response, wait)
-    prefix = services.locations.prefix
-    response.headers["Location"] = f"{prefix}/v1/jobs/{job.id}"
-    response.status_code = 200 if status.final else 202
-    return job_answer(status, response, prefix)
+    return await queued_answer(request, response, caller, jobs, job, services.locations.prefix)
 
 
 async def _take_one(

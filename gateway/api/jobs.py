@@ -8,12 +8,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from common import errors
+from common.db.models import Job
 from common.states import JobKind, JobState
 from gateway.api.documented import problems
 from gateway.api.numbers import Limit
+from gateway.api.preferences import applied_wait, preferred_wait
 from gateway.api.schemas import JobPage, JobView
 from gateway.dependencies import Caller, Jobs, Services
-from gateway.service.jobs import JobStatus
+from gateway.service.caller import Caller as CallerValue
+from gateway.service.jobs import JobService, JobStatus
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -29,6 +32,18 @@ def job_answer(status: JobStatus, response: Response, prefix: str) -> JobView:
     return JobView.of(status, prefix)
 
 
+async def queued_answer(
+    request: Request, response: Response, caller: CallerValue, jobs: JobService, job: Job, prefix: str
+) -> JobView:
+    """To who has queued the job: where it is, and how it ended where `Prefer: wait` asks for that."""
+    wait = jobs.granted(preferred_wait(request))
+    status = await jobs.ended(caller, job, wait, partial(_gone, request))
+    applied_wait(response, wait)
+    response.headers["Location"] = f"{prefix}/v1/jobs/{job.id}"
+    response.status_code = 200 if status.final else 202
+    return job_answer(status, response, prefix)
+
+
 @router.head("/{job_id}", include_in_schema=False)
 @router.get("/{job_id}", responses=problems(errors.JobNotFound), summary="State and progress of a job")
 async def get_job(
@@ -40,11 +55,11 @@ async def get_job(
     response: Response,
     wait: Wait = 0,
 ) -> JobView:
-    status = await jobs.status(caller, job_id, wait, partial(gone, request))
+    status = await jobs.status(caller, job_id, wait, partial(_gone, request))
     return job_answer(status, response, services.locations.prefix)
 
 
-async def gone(request: Request) -> None:
+async def _gone(request: Request) -> None:
     """Until the client has closed its connection. A poll that is held takes no place among the requests in flight."""
     with request.scope["slots"].lent():
         while (await request.receive())["type"] != "http.disconnect":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Request, Response
@@ -11,9 +10,8 @@ from common import errors
 from common.digests import CRC_64, crc64_bytes, to_hex
 from gateway.api.documented import problems
 from gateway.api.fields import body_of, content_digest, content_length
-from gateway.api.jobs import gone, job_answer
+from gateway.api.jobs import queued_answer
 from gateway.api.numbers import Index
-from gateway.api.preferences import applied_wait, preferred_wait
 from gateway.api.schemas import ChunkView, FinalizeRequest, JobView, UploadCreate, UploadView
 from gateway.dependencies import Caller, Chunks, Finalizing, Jobs, Services, Uploads
 from gateway.intake import Pieces
@@ -109,13 +107,7 @@ async def finalize_upload(
 ) -> JobView:
     """With `Prefer: wait=20` (RFC 7240) the answer is the job at its end, if that comes within 20 seconds."""
     job = await finalizing.finalize(caller, upload_id, body.digests if body else {})
-    wait = jobs.granted(preferred_wait(request))
-    status = await jobs.ended(caller, job, wait, partial(gone, request))
-    applied_wait(response, wait)
-    prefix = services.locations.prefix
-    response.headers["Location"] = f"{prefix}/v1/jobs/{job.id}"
-    response.status_code = 200 if status.final else 202
-    return job_answer(status, response, prefix)
+    return await queued_answer(request, response, caller, jobs, job, services.locations.prefix)
 
 
 @router.delete(
